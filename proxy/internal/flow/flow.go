@@ -1,0 +1,89 @@
+// Package flow is what travels along a request's walk: views of the request, the record that every stage adds to, and the
+// typed reasons of the failures that the proxy itself makes. Stages import flow and table and nothing of each other.
+package flow
+
+import (
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/weft-mesh/weft/internal/match"
+	"github.com/weft-mesh/weft/proxy/internal/table"
+)
+
+// Request is one request as the stages see it, whatever protocol it came by. All byte slices are views into buffers of the
+// engine: valid until the request ends, never to be kept or changed.
+type Request interface {
+	match.Request
+	// Target is the request target as sent (path and query).
+	Target() []byte
+	// Authority is the Host header or :authority.
+	Authority() []byte
+	// Idempotent says that the method may be repeated by RFC 9110 section 9.2.2 (GET, HEAD, OPTIONS, TRACE, PUT, DELETE).
+	Idempotent() bool
+}
+
+// Direction says on which side of a hop this sidecar stands.
+type Direction uint8
+
+// The directions.
+const (
+	Outbound Direction = iota
+	Inbound
+)
+
+// Protocol is what was spoken on a flow.
+type Protocol uint8
+
+// The protocols.
+const (
+	TCP Protocol = iota
+	HTTP1
+	HTTP2
+	GRPC
+)
+
+// String is the label of metrics and logs.
+func (p Protocol) String() string {
+	return [...]string{"tcp", "http", "http", "grpc"}[p]
+}
+
+// Record is what is known of one request (HTTP) or connection (TCP) when it ends. A stage writes its own fields and reads no
+// one else's; observe emits it once. Records are reused: whoever keeps something copies it.
+type Record struct {
+	// Set by the listener.
+	Direction Direction
+	Start     time.Time
+	// Set by detect.
+	Protocol Protocol
+	// Set by identity: the verified peer (inbound), zero on plaintext.
+	Peer spiffeid.ID
+	MTLS bool
+	// Set by authz: the rule that let it pass.
+	Rule string
+	// Set by route: the service that was called ("namespace/name"), the route and the index of its rule.
+	Service   string
+	Route     string
+	RuleIndex int
+	// Set by balance: the endpoint that answered last; nil when none was chosen.
+	Endpoint *table.Endpoint
+	// Set by forward.
+	Tries         int
+	Status        int   // HTTP status; 0 when there was none
+	GRPCStatus    int   // gRPC status; -1 when there was none
+	BytesSent     int64 // body bytes from client to server
+	BytesReceived int64 // body bytes from server to client
+	Handshakes    int   // TLS handshakes that this flow made
+	// Set by whoever fails.
+	Reason Reason
+	Err    error
+	// Set at the end.
+	Duration time.Duration
+	// RequestID is x-request-id; empty for TCP.
+	RequestID string
+}
+
+// Reset makes the record as new.
+func (r *Record) Reset() {
+	*r = Record{GRPCStatus: -1, RuleIndex: -1}
+}

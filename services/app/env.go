@@ -1,0 +1,80 @@
+// Package app turns a list of services into a process: it reads the configuration, opens the store, gets the process its
+// identities, listens, dials, and runs everything until a signal. The six binaries and `weft up` differ only in the list.
+package app
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/weft-mesh/weft/internal/spiffe"
+	"github.com/weft-mesh/weft/services/internal/kv"
+	"github.com/weft-mesh/weft/services/internal/rpc"
+)
+
+// Names of the services, as in their accounts (spiffe://<td>/ns/weft-system/sa/<name>), flags and etcd prefixes.
+const (
+	Discovery   = "discovery"
+	Identity    = "identity"
+	Policy      = "policy"
+	Telemetry   = "telemetry"
+	Distributor = "distributor"
+	Gateway     = "gateway"
+)
+
+// Env is what a process lends to one service. Only build.go files mention it; everything else takes typed dependencies.
+type Env struct {
+	// Log is named after the service.
+	Log *zap.Logger
+	// Settings of the process; shared, read only.
+	Settings *Settings
+	// Store is the service's own part of the store (/weft/<service>/v1/), and nothing else of it.
+	Store kv.Store
+	// Trust holds the service's own SVID and the bundle. It is filled before the servers accept.
+	Trust *spiffe.Source
+	// Dial connects to a service: in memory when it is in this process, over the network when not, with mTLS either way.
+	// The connection is made lazily, so that services may start in any order.
+	Dial func(service string) (grpc.ClientConnInterface, error)
+	// Metrics is where the service registers its collectors.
+	Metrics prometheus.Registerer
+	// Replica is the unique name of this process among its peers.
+	Replica string
+	// Peers finds the other replicas of this service.
+	Peers Peers
+}
+
+// Peers finds the other replicas of the same service through leased keys in the service's own part of the store.
+type Peers interface {
+	// List returns the live replicas other than this one.
+	List() []Peer
+	// Dial connects to one of them with mTLS, expecting the service's own SPIFFE ID. Connections are kept and shared.
+	Dial(p Peer) (grpc.ClientConnInterface, error)
+}
+
+// Peer is one other replica.
+type Peer struct {
+	// Replica is its unique name.
+	Replica string
+	// Address of its gRPC port.
+	Address string
+}
+
+// Service is one built service. Register is called once before Run; both are called once.
+type Service interface {
+	// Register adds the service's RPCs and says who may call each method.
+	Register(r *rpc.Registrar)
+	// Run does the service's background work until ctx ends. The gRPC server runs beside it.
+	Run(ctx context.Context) error
+	// Ready says why the service cannot answer yet, or nil.
+	Ready() error
+}
+
+// Build makes a service out of what the process lends; it starts nothing.
+type Build struct {
+	// Name of the service.
+	Name string
+	// New makes it.
+	New func(env *Env) (Service, error)
+}
