@@ -138,7 +138,10 @@ func (GroupBy) EnumDescriptor() ([]byte, []int) {
 // ReportRequest is one sidecar's counters.
 type ReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "namespace/workload" of the sidecar; its verified identity must be that workload's.
+	// "namespace/workload" of the sidecar. The namespace must be that of its verified identity; which account a workload has
+	// is discovery's knowledge, so the name within the namespace is a claim. Fields of its edges that describe this side
+	// (source and source_workload outbound, destination and destination_workload inbound) may be empty, and are refused when
+	// they name somebody else.
 	Sidecar string `protobuf:"bytes,1,opt,name=sidecar,proto3" json:"sidecar,omitempty"`
 	// When the sidecar's process started: counters are cumulative since then.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
@@ -556,7 +559,8 @@ type QueryEdgesRequest struct {
 	GroupBy GroupBy `protobuf:"varint,2,opt,name=group_by,json=groupBy,proto3,enum=weft.telemetry.v1alpha1.GroupBy" json:"group_by,omitempty"`
 	// Only rows whose service or source is in this namespace; empty: all.
 	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// Answer from this replica's own memory only; replicas use it among themselves.
+	// Answer from this replica's own memory only, with `sidecars` instead of `rows`, ungrouped and unfiltered; replicas use it
+	// among themselves.
 	LocalOnly bool `protobuf:"varint,4,opt,name=local_only,json=localOnly,proto3" json:"local_only,omitempty"`
 	// Count since each sidecar's start instead of over a window.
 	Cumulative    bool `protobuf:"varint,5,opt,name=cumulative,proto3" json:"cumulative,omitempty"`
@@ -637,7 +641,9 @@ type QueryEdgesResponse struct {
 	// Replicas that could not be asked.
 	UnreachableReplicas []string `protobuf:"bytes,2,rep,name=unreachable_replicas,json=unreachableReplicas,proto3" json:"unreachable_replicas,omitempty"`
 	// The window that was really covered.
-	Window        *durationpb.Duration `protobuf:"bytes,3,opt,name=window,proto3" json:"window,omitempty"`
+	Window *durationpb.Duration `protobuf:"bytes,3,opt,name=window,proto3" json:"window,omitempty"`
+	// With local_only: what this replica knows, for merging.
+	Sidecars      []*SidecarWindow `protobuf:"bytes,4,rep,name=sidecars,proto3" json:"sidecars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -693,11 +699,147 @@ func (x *QueryEdgesResponse) GetWindow() *durationpb.Duration {
 	return nil
 }
 
+func (x *QueryEdgesResponse) GetSidecars() []*SidecarWindow {
+	if x != nil {
+		return x.Sidecars
+	}
+	return nil
+}
+
+// SidecarWindow is what one replica knows of one run of one sidecar. Counters only grow within a run, so that what several
+// replicas know of it is merged by taking the larger of each counter: a sidecar that moved counts once.
+type SidecarWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "namespace/workload".
+	Sidecar string `protobuf:"bytes,1,opt,name=sidecar,proto3" json:"sidecar,omitempty"`
+	// When this run started.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Its edges.
+	Edges         []*EdgeWindow `protobuf:"bytes,3,rep,name=edges,proto3" json:"edges,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SidecarWindow) Reset() {
+	*x = SidecarWindow{}
+	mi := &file_weft_telemetry_v1alpha1_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SidecarWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SidecarWindow) ProtoMessage() {}
+
+func (x *SidecarWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_telemetry_v1alpha1_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SidecarWindow.ProtoReflect.Descriptor instead.
+func (*SidecarWindow) Descriptor() ([]byte, []int) {
+	return file_weft_telemetry_v1alpha1_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SidecarWindow) GetSidecar() string {
+	if x != nil {
+		return x.Sidecar
+	}
+	return ""
+}
+
+func (x *SidecarWindow) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *SidecarWindow) GetEdges() []*EdgeWindow {
+	if x != nil {
+		return x.Edges
+	}
+	return nil
+}
+
+// EdgeWindow is an edge at both ends of a window.
+type EdgeWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest counters.
+	End *EdgeCounters `protobuf:"bytes,1,opt,name=end,proto3" json:"end,omitempty"`
+	// Counters at the beginning of the window, if `begin_known`, else the first that were reported after it; without edge.
+	Begin *EdgeCounters `protobuf:"bytes,2,opt,name=begin,proto3" json:"begin,omitempty"`
+	// This replica knows what the counters were when the window began.
+	BeginKnown    bool `protobuf:"varint,3,opt,name=begin_known,json=beginKnown,proto3" json:"begin_known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EdgeWindow) Reset() {
+	*x = EdgeWindow{}
+	mi := &file_weft_telemetry_v1alpha1_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EdgeWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EdgeWindow) ProtoMessage() {}
+
+func (x *EdgeWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_telemetry_v1alpha1_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EdgeWindow.ProtoReflect.Descriptor instead.
+func (*EdgeWindow) Descriptor() ([]byte, []int) {
+	return file_weft_telemetry_v1alpha1_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *EdgeWindow) GetEnd() *EdgeCounters {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *EdgeWindow) GetBegin() *EdgeCounters {
+	if x != nil {
+		return x.Begin
+	}
+	return nil
+}
+
+func (x *EdgeWindow) GetBeginKnown() bool {
+	if x != nil {
+		return x.BeginKnown
+	}
+	return false
+}
+
 // EdgeRow is what happened on one edge, or group of edges, in the window. Where both sides counted, the client's side wins,
 // so that each request counts once.
 type EdgeRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Fields that the grouping does not keep are empty.
+	// Fields that the grouping does not keep are empty; direction, protocol and mtls are kept where all of the row agree.
 	Edge *Edge `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
 	// Requests that ended in the window.
 	Requests uint64 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
@@ -731,7 +873,7 @@ type EdgeRow struct {
 
 func (x *EdgeRow) Reset() {
 	*x = EdgeRow{}
-	mi := &file_weft_telemetry_v1alpha1_service_proto_msgTypes[7]
+	mi := &file_weft_telemetry_v1alpha1_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +885,7 @@ func (x *EdgeRow) String() string {
 func (*EdgeRow) ProtoMessage() {}
 
 func (x *EdgeRow) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_telemetry_v1alpha1_service_proto_msgTypes[7]
+	mi := &file_weft_telemetry_v1alpha1_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +898,7 @@ func (x *EdgeRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeRow.ProtoReflect.Descriptor instead.
 func (*EdgeRow) Descriptor() ([]byte, []int) {
-	return file_weft_telemetry_v1alpha1_service_proto_rawDescGZIP(), []int{7}
+	return file_weft_telemetry_v1alpha1_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EdgeRow) GetEdge() *Edge {
@@ -912,11 +1054,23 @@ const file_weft_telemetry_v1alpha1_service_proto_rawDesc = "" +
 	"local_only\x18\x04 \x01(\bR\tlocalOnly\x12\x1e\n" +
 	"\n" +
 	"cumulative\x18\x05 \x01(\bR\n" +
-	"cumulative\"\xb0\x01\n" +
+	"cumulative\"\xf4\x01\n" +
 	"\x12QueryEdgesResponse\x124\n" +
 	"\x04rows\x18\x01 \x03(\v2 .weft.telemetry.v1alpha1.EdgeRowR\x04rows\x121\n" +
 	"\x14unreachable_replicas\x18\x02 \x03(\tR\x13unreachableReplicas\x121\n" +
-	"\x06window\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06window\"\xfd\x05\n" +
+	"\x06window\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12B\n" +
+	"\bsidecars\x18\x04 \x03(\v2&.weft.telemetry.v1alpha1.SidecarWindowR\bsidecars\"\x9f\x01\n" +
+	"\rSidecarWindow\x12\x18\n" +
+	"\asidecar\x18\x01 \x01(\tR\asidecar\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x129\n" +
+	"\x05edges\x18\x03 \x03(\v2#.weft.telemetry.v1alpha1.EdgeWindowR\x05edges\"\xa3\x01\n" +
+	"\n" +
+	"EdgeWindow\x127\n" +
+	"\x03end\x18\x01 \x01(\v2%.weft.telemetry.v1alpha1.EdgeCountersR\x03end\x12;\n" +
+	"\x05begin\x18\x02 \x01(\v2%.weft.telemetry.v1alpha1.EdgeCountersR\x05begin\x12\x1f\n" +
+	"\vbegin_known\x18\x03 \x01(\bR\n" +
+	"beginKnown\"\xfd\x05\n" +
 	"\aEdgeRow\x121\n" +
 	"\x04edge\x18\x01 \x01(\v2\x1d.weft.telemetry.v1alpha1.EdgeR\x04edge\x12\x1a\n" +
 	"\brequests\x18\x02 \x01(\x04R\brequests\x12\x1c\n" +
@@ -969,7 +1123,7 @@ func file_weft_telemetry_v1alpha1_service_proto_rawDescGZIP() []byte {
 }
 
 var file_weft_telemetry_v1alpha1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_weft_telemetry_v1alpha1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_weft_telemetry_v1alpha1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_weft_telemetry_v1alpha1_service_proto_goTypes = []any{
 	(Direction)(0),                // 0: weft.telemetry.v1alpha1.Direction
 	(GroupBy)(0),                  // 1: weft.telemetry.v1alpha1.GroupBy
@@ -980,42 +1134,49 @@ var file_weft_telemetry_v1alpha1_service_proto_goTypes = []any{
 	(*Histogram)(nil),             // 6: weft.telemetry.v1alpha1.Histogram
 	(*QueryEdgesRequest)(nil),     // 7: weft.telemetry.v1alpha1.QueryEdgesRequest
 	(*QueryEdgesResponse)(nil),    // 8: weft.telemetry.v1alpha1.QueryEdgesResponse
-	(*EdgeRow)(nil),               // 9: weft.telemetry.v1alpha1.EdgeRow
-	nil,                           // 10: weft.telemetry.v1alpha1.EdgeCounters.FailuresEntry
-	nil,                           // 11: weft.telemetry.v1alpha1.EdgeCounters.StatusesEntry
-	nil,                           // 12: weft.telemetry.v1alpha1.EdgeRow.FailuresEntry
-	nil,                           // 13: weft.telemetry.v1alpha1.EdgeRow.StatusesEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*SidecarWindow)(nil),         // 9: weft.telemetry.v1alpha1.SidecarWindow
+	(*EdgeWindow)(nil),            // 10: weft.telemetry.v1alpha1.EdgeWindow
+	(*EdgeRow)(nil),               // 11: weft.telemetry.v1alpha1.EdgeRow
+	nil,                           // 12: weft.telemetry.v1alpha1.EdgeCounters.FailuresEntry
+	nil,                           // 13: weft.telemetry.v1alpha1.EdgeCounters.StatusesEntry
+	nil,                           // 14: weft.telemetry.v1alpha1.EdgeRow.FailuresEntry
+	nil,                           // 15: weft.telemetry.v1alpha1.EdgeRow.StatusesEntry
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_weft_telemetry_v1alpha1_service_proto_depIdxs = []int32{
-	14, // 0: weft.telemetry.v1alpha1.ReportRequest.start_time:type_name -> google.protobuf.Timestamp
+	16, // 0: weft.telemetry.v1alpha1.ReportRequest.start_time:type_name -> google.protobuf.Timestamp
 	5,  // 1: weft.telemetry.v1alpha1.ReportRequest.edges:type_name -> weft.telemetry.v1alpha1.EdgeCounters
 	0,  // 2: weft.telemetry.v1alpha1.Edge.direction:type_name -> weft.telemetry.v1alpha1.Direction
 	4,  // 3: weft.telemetry.v1alpha1.EdgeCounters.edge:type_name -> weft.telemetry.v1alpha1.Edge
-	10, // 4: weft.telemetry.v1alpha1.EdgeCounters.failures:type_name -> weft.telemetry.v1alpha1.EdgeCounters.FailuresEntry
-	11, // 5: weft.telemetry.v1alpha1.EdgeCounters.statuses:type_name -> weft.telemetry.v1alpha1.EdgeCounters.StatusesEntry
+	12, // 4: weft.telemetry.v1alpha1.EdgeCounters.failures:type_name -> weft.telemetry.v1alpha1.EdgeCounters.FailuresEntry
+	13, // 5: weft.telemetry.v1alpha1.EdgeCounters.statuses:type_name -> weft.telemetry.v1alpha1.EdgeCounters.StatusesEntry
 	6,  // 6: weft.telemetry.v1alpha1.EdgeCounters.latency:type_name -> weft.telemetry.v1alpha1.Histogram
-	15, // 7: weft.telemetry.v1alpha1.QueryEdgesRequest.window:type_name -> google.protobuf.Duration
+	17, // 7: weft.telemetry.v1alpha1.QueryEdgesRequest.window:type_name -> google.protobuf.Duration
 	1,  // 8: weft.telemetry.v1alpha1.QueryEdgesRequest.group_by:type_name -> weft.telemetry.v1alpha1.GroupBy
-	9,  // 9: weft.telemetry.v1alpha1.QueryEdgesResponse.rows:type_name -> weft.telemetry.v1alpha1.EdgeRow
-	15, // 10: weft.telemetry.v1alpha1.QueryEdgesResponse.window:type_name -> google.protobuf.Duration
-	4,  // 11: weft.telemetry.v1alpha1.EdgeRow.edge:type_name -> weft.telemetry.v1alpha1.Edge
-	15, // 12: weft.telemetry.v1alpha1.EdgeRow.p50:type_name -> google.protobuf.Duration
-	15, // 13: weft.telemetry.v1alpha1.EdgeRow.p90:type_name -> google.protobuf.Duration
-	15, // 14: weft.telemetry.v1alpha1.EdgeRow.p99:type_name -> google.protobuf.Duration
-	12, // 15: weft.telemetry.v1alpha1.EdgeRow.failures:type_name -> weft.telemetry.v1alpha1.EdgeRow.FailuresEntry
-	13, // 16: weft.telemetry.v1alpha1.EdgeRow.statuses:type_name -> weft.telemetry.v1alpha1.EdgeRow.StatusesEntry
-	6,  // 17: weft.telemetry.v1alpha1.EdgeRow.latency:type_name -> weft.telemetry.v1alpha1.Histogram
-	2,  // 18: weft.telemetry.v1alpha1.TelemetryService.Report:input_type -> weft.telemetry.v1alpha1.ReportRequest
-	7,  // 19: weft.telemetry.v1alpha1.TelemetryService.QueryEdges:input_type -> weft.telemetry.v1alpha1.QueryEdgesRequest
-	3,  // 20: weft.telemetry.v1alpha1.TelemetryService.Report:output_type -> weft.telemetry.v1alpha1.ReportResponse
-	8,  // 21: weft.telemetry.v1alpha1.TelemetryService.QueryEdges:output_type -> weft.telemetry.v1alpha1.QueryEdgesResponse
-	20, // [20:22] is the sub-list for method output_type
-	18, // [18:20] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	11, // 9: weft.telemetry.v1alpha1.QueryEdgesResponse.rows:type_name -> weft.telemetry.v1alpha1.EdgeRow
+	17, // 10: weft.telemetry.v1alpha1.QueryEdgesResponse.window:type_name -> google.protobuf.Duration
+	9,  // 11: weft.telemetry.v1alpha1.QueryEdgesResponse.sidecars:type_name -> weft.telemetry.v1alpha1.SidecarWindow
+	16, // 12: weft.telemetry.v1alpha1.SidecarWindow.start_time:type_name -> google.protobuf.Timestamp
+	10, // 13: weft.telemetry.v1alpha1.SidecarWindow.edges:type_name -> weft.telemetry.v1alpha1.EdgeWindow
+	5,  // 14: weft.telemetry.v1alpha1.EdgeWindow.end:type_name -> weft.telemetry.v1alpha1.EdgeCounters
+	5,  // 15: weft.telemetry.v1alpha1.EdgeWindow.begin:type_name -> weft.telemetry.v1alpha1.EdgeCounters
+	4,  // 16: weft.telemetry.v1alpha1.EdgeRow.edge:type_name -> weft.telemetry.v1alpha1.Edge
+	17, // 17: weft.telemetry.v1alpha1.EdgeRow.p50:type_name -> google.protobuf.Duration
+	17, // 18: weft.telemetry.v1alpha1.EdgeRow.p90:type_name -> google.protobuf.Duration
+	17, // 19: weft.telemetry.v1alpha1.EdgeRow.p99:type_name -> google.protobuf.Duration
+	14, // 20: weft.telemetry.v1alpha1.EdgeRow.failures:type_name -> weft.telemetry.v1alpha1.EdgeRow.FailuresEntry
+	15, // 21: weft.telemetry.v1alpha1.EdgeRow.statuses:type_name -> weft.telemetry.v1alpha1.EdgeRow.StatusesEntry
+	6,  // 22: weft.telemetry.v1alpha1.EdgeRow.latency:type_name -> weft.telemetry.v1alpha1.Histogram
+	2,  // 23: weft.telemetry.v1alpha1.TelemetryService.Report:input_type -> weft.telemetry.v1alpha1.ReportRequest
+	7,  // 24: weft.telemetry.v1alpha1.TelemetryService.QueryEdges:input_type -> weft.telemetry.v1alpha1.QueryEdgesRequest
+	3,  // 25: weft.telemetry.v1alpha1.TelemetryService.Report:output_type -> weft.telemetry.v1alpha1.ReportResponse
+	8,  // 26: weft.telemetry.v1alpha1.TelemetryService.QueryEdges:output_type -> weft.telemetry.v1alpha1.QueryEdgesResponse
+	25, // [25:27] is the sub-list for method output_type
+	23, // [23:25] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_weft_telemetry_v1alpha1_service_proto_init() }
@@ -1029,7 +1190,7 @@ func file_weft_telemetry_v1alpha1_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_telemetry_v1alpha1_service_proto_rawDesc), len(file_weft_telemetry_v1alpha1_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
