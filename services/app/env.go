@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -12,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/internal/spiffe"
 	"github.com/weft-mesh/weft/services/internal/kv"
 	"github.com/weft-mesh/weft/services/internal/rpc"
+	"github.com/weft-mesh/weft/services/internal/selfid"
 )
 
 // Names of the services, as in their accounts (spiffe://<td>/ns/weft-system/sa/<name>), flags and etcd prefixes.
@@ -43,7 +45,13 @@ type Env struct {
 	Replica string
 	// Peers finds the other replicas of this service.
 	Peers Peers
+	// Listen hands over a listener that the process opened for the service beside its gRPC port, once: ListenREST for the
+	// gateway, which serves HTTPS or HTTP on it as it likes and closes it.
+	Listen func(name string) (net.Listener, error)
 }
+
+// ListenREST names the listener of the gateway's REST API and console.
+const ListenREST = "rest"
 
 // Peers finds the other replicas of the same service through leased keys in the service's own part of the store.
 type Peers interface {
@@ -77,4 +85,7 @@ type Build struct {
 	Name string
 	// New makes it.
 	New func(env *Env) (Service, error)
+	// Issuer is set by identity alone: it makes what signs the SVIDs of every service in this process, without any service
+	// running yet. It is called before New, with an Env whose Trust is still empty, and may use the store only.
+	Issuer func(ctx context.Context, env *Env) (selfid.Issuer, error)
 }
