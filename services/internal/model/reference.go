@@ -1,0 +1,73 @@
+package model
+
+import "fmt"
+
+// Reference is a field of an object that names another object.
+type Reference struct {
+	// Path of the field.
+	Path string
+	// Kind and key of the object that it names.
+	Kind string
+	Key  Key
+}
+
+// References lists the services that a route names.
+func (r *Route) References() []Reference {
+	refs := []Reference{{"spec.service", KindService, Key{r.Namespace, r.Service}}}
+	for i, rule := range r.Rules {
+		for j, b := range rule.Backends {
+			path := index(index("spec.rules", i)+".backends", j) + ".service"
+			refs = append(refs, Reference{path, KindService, Key{r.Namespace, b.Service}})
+		}
+	}
+	return refs
+}
+
+// References lists the services that a workload wants to serve.
+func (w *Workload) References() []Reference {
+	var refs []Reference
+	for i, name := range w.Services {
+		refs = append(refs, Reference{index("spec.services", i), KindService, Key{w.Namespace, name}})
+	}
+	return refs
+}
+
+// Unresolved turns the references whose object does not exist into warnings. Such references are accepted: the object may
+// come later, and until then the traffic has no backend.
+func Unresolved(refs []Reference, exists func(kind string, key Key) bool) []Violation {
+	var v violations
+	for _, r := range refs {
+		if !exists(r.Kind, r.Key) {
+			v.add(r.Path, "there is no %s %q; traffic for it fails with no_backend until there is", r.Kind, r.Key)
+		}
+	}
+	return v
+}
+
+// Precedes says whether r wins over o when both are for one service: the older one does, then the lower name.
+func (r *Route) Precedes(o *Route) bool {
+	if !r.CreateTime.Equal(o.CreateTime) {
+		return r.CreateTime.Before(o.CreateTime)
+	}
+	return r.Key.Less(o.Key)
+}
+
+// Overlaps warns about the other routes for the same service, and says which one holds.
+func (r *Route) Overlaps(others []Route) []Violation {
+	winner := r
+	var rivals int
+	for i := range others {
+		o := &others[i]
+		if o.Namespace != r.Namespace || o.Service != r.Service || o.Key == r.Key {
+			continue
+		}
+		rivals++
+		if o.Precedes(winner) {
+			winner = o
+		}
+	}
+	if rivals == 0 {
+		return nil
+	}
+	return []Violation{{"spec.service", fmt.Sprintf("%d other route(s) are for service %q too; only route %q holds, being the oldest", rivals, r.Service, winner.Name)}}
+}
