@@ -5,6 +5,7 @@ package table
 
 import (
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -238,10 +239,31 @@ type AccessRule struct {
 // Holder is the one place where the current table hangs. The zero value holds nothing.
 type Holder struct {
 	p atomic.Pointer[Table]
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced on every Store; nil until somebody waits
 }
 
 // Load returns the current table, or nil before the first.
 func (h *Holder) Load() *Table { return h.p.Load() }
 
-// Store makes t current.
-func (h *Holder) Store(t *Table) { h.p.Store(t) }
+// Store makes t current and wakes everyone who waits.
+func (h *Holder) Store(t *Table) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.p.Store(t)
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
+}
+
+// Changed returns a channel that is closed at the next Store. Take it before Load, so that no change is missed.
+func (h *Holder) Changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.changed == nil {
+		h.changed = make(chan struct{})
+	}
+	return h.changed
+}
