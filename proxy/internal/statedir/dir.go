@@ -1,0 +1,114 @@
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Names of the files.
+const (
+	Snapshot     = "snapshot.pb"
+	Key          = "svid.key"
+	Certificate  = "svid.pem"
+	Bundle       = "bundle.pem"
+	Ports        = "ports.json"
+	ControlPlane = "control-plane.json"
+	lockFile     = "lock"
+)
+
+// ErrLocked says that another sidecar uses the directory.
+var ErrLocked = errors.New("another sidecar is running with this state directory")
+
+// Dir is an open state directory.
+type Dir struct {
+	path string
+	lock *os.File
+}
+
+// Open makes the directory if need be, tightens its mode and locks it for this process.
+func Open(path string) (*Dir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	if err := os.Chmod(path, 0o700); err != nil {
+		return nil, fmt.Errorf("close state directory to others: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock state directory: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrLocked
+		}
+		return nil, fmt.Errorf("lock state directory %q: %w", path, err)
+	}
+	return &Dir{path: path, lock: lock}, nil
+}
+
+// Close gives the lock back.
+func (d *Dir) Close() error { return d.lock.Close() }
+
+// Path is the full path of a file in the directory.
+func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
+
+// Read reads a file; the error is os.ErrNotExist when it is not there.
+func (d *Dir) Read(name string) ([]byte, error) {
+	raw, err := os.ReadFile(d.Path(name))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return raw, nil
+}
+
+// Write replaces a file in one step that survives a crash: whoever reads sees the old content or the new one.
+func (d *Dir) Write(name string, content []byte) error {
+	if err := d.write(name, content); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func (d *Dir) write(name string, content []byte) (err error) {
+	tmp, err := os.CreateTemp(d.path, name+".*.tmp") // made with mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp.Name()))
+		}
+	}()
+	_, err = tmp.Write(content)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(tmp.Name(), d.Path(name)); err != nil {
+		return err
+	}
+	return syncDir(d.path)
+}
+
+// syncDir makes a rename durable.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Remove deletes a file; that there is none is no error.
+func (d *Dir) Remove(name string) error {
+	if err := os.Remove(d.Path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return nil
+}
