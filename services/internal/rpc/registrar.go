@@ -118,3 +118,6 @@ func (r *Registrar) allowDefault(method string, rule Allow) {
 		r.rules[method] = rule
 	}
 }
+
+// rule returns who may call a method, or nil when nobody has said.
+func (r *Registrar) rule(method string) Allow { return r.rules[method] }
