@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,53 +22,26 @@ const (
 	maxLabels = 64
 )
 
-// Report takes one sidecar's reports.
+// Report takes one sidecar's reports until the stream ends, from either side.
 func (s *Service) Report(stream grpc.BidiStreamingServer[telemetrypb.ReportRequest, telemetrypb.ReportResponse]) error {
 	caller := rpc.CallerFrom(stream.Context())
-	requests, ended := receive(stream)
 	for {
-		select {
-		case req := <-requests:
-			sidecar, start, edges, err := parseReport(req, caller)
-			if err != nil {
-				return err
-			}
-			s.count(sidecar, s.memory.take(s.deps.Now(), sidecar, start, edges))
-			if err := stream.Send(&telemetrypb.ReportResponse{}); err != nil {
-				return fmt.Errorf("answer report of sidecar %q: %w", sidecar, err)
-			}
-		case err := <-ended:
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
 			return err
-		case <-s.closing:
-			return fault.New(fault.Unavailable, "telemetry replica %q is going away: report to another one", s.deps.Replica)
+		}
+		sidecar, start, edges, err := parseReport(req, caller)
+		if err != nil {
+			return err
+		}
+		s.count(sidecar, s.memory.take(s.deps.Now(), sidecar, start, edges))
+		if err := stream.Send(&telemetrypb.ReportResponse{}); err != nil {
+			return fmt.Errorf("answer report of sidecar %q: %w", sidecar, err)
 		}
 	}
-}
-
-// receive reads a stream in a goroutine of its own, which ends with the stream, so that the handler can also wait for the
-// end of the service.
-func receive(stream grpc.BidiStreamingServer[telemetrypb.ReportRequest, telemetrypb.ReportResponse]) (<-chan *telemetrypb.ReportRequest, <-chan error) {
-	requests := make(chan *telemetrypb.ReportRequest)
-	ended := make(chan error, 1)
-	go func() {
-		for {
-			req, err := stream.Recv()
-			if err != nil {
-				ended <- err
-				return
-			}
-			select {
-			case requests <- req:
-			case <-stream.Context().Done():
-				ended <- context.Cause(stream.Context())
-				return
-			}
-		}
-	}()
-	return requests, ended
 }
 
 func (s *Service) count(sidecar string, over overflow) {

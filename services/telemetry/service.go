@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,9 +74,6 @@ type Service struct {
 	memory  *memory
 	metrics *metrics
 	started time.Time
-
-	closeOnce sync.Once
-	closing   chan struct{} // closed when Run ends: report streams end too
 }
 
 var _ telemetrypb.TelemetryServiceServer = (*Service)(nil)
@@ -87,9 +83,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration of telemetry: %w", err)
 	}
-	s := &Service{
-		cfg: cfg, deps: deps, memory: newMemory(cfg.Limits), started: deps.Now(), closing: make(chan struct{}),
-	}
+	s := &Service{cfg: cfg, deps: deps, memory: newMemory(cfg.Limits), started: deps.Now()}
 	s.metrics = newMetrics(s.memory)
 	for _, c := range append(s.metrics.collectors(), &exposition{service: s}) {
 		if err := deps.Metrics.Register(c); err != nil {
@@ -108,7 +102,6 @@ func (s *Service) Register(r *rpc.Registrar) {
 
 // Run forgets what is too old until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.closeOnce.Do(func() { close(s.closing) })
 	tick := time.NewTicker(s.cfg.Sweep)
 	defer tick.Stop()
 	for {

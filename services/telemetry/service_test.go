@@ -227,19 +227,3 @@ func TestParseReport(t *testing.T) {
 		}
 	})
 }
-
-func TestReportEndsWithTheService(t *testing.T) {
-	r := start(t, &clock{epoch()}, "a", peers{})
-	stream, err := r.client.Report(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := r.service.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); err == nil || errors.Is(err, io.EOF) {
-		t.Errorf("stream ended with %v, want an error that sends the sidecar elsewhere", err)
-	}
-}
