@@ -12,6 +12,8 @@ import (
 	"github.com/weft-mesh/weft/services/internal/kv"
 )
 
+var errRestored = errors.New("the store has been restored meanwhile")
+
 // Run keeps the mirror in step with the store until ctx ends. A watch that breaks is taken up where it ended; only when the
 // store has forgotten that point, or is another store, everything is read anew.
 func (f *Feed) Run(ctx context.Context) error {
@@ -49,6 +51,9 @@ func (f *Feed) follow(ctx context.Context, progress func()) error {
 	if err != nil {
 		return f.forget(err)
 	}
+	if err := f.same(ctx, epoch); err != nil {
+		return err
+	}
 	f.recovered()
 	for {
 		batch, err := watch.Next()
@@ -58,6 +63,16 @@ func (f *Feed) follow(ctx context.Context, progress func()) error {
 		f.apply(batch)
 		progress()
 	}
+}
+
+// same makes sure that what was just asked is still the store that the epoch was read from: one that is restored in between
+// would give another history under the old name.
+func (f *Feed) same(ctx context.Context, epoch string) error {
+	now, err := f.store.Epoch(ctx)
+	if err == nil && now != epoch {
+		err = errRestored
+	}
+	return err
 }
 
 func (f *Feed) at() int64 {
@@ -86,6 +101,9 @@ func (f *Feed) forget(err error) error {
 func (f *Feed) load(ctx context.Context, epoch string) error {
 	entries, revision, err := f.store.List(ctx, "")
 	if err != nil {
+		return err
+	}
+	if err := f.same(ctx, epoch); err != nil {
 		return err
 	}
 	objects := make(map[objectKey]Change, len(entries))
