@@ -160,7 +160,12 @@ func (c *Collection[T]) Remove(ctx context.Context, key model.Key, want string, 
 }
 
 func (c *Collection[T]) conflict(key model.Key, want, current string) error {
-	return fault.New(fault.Conflict, "%s %q has changed: its etag is %q now, not %q; read it again", c.kind.Name, key, current, want)
+	return Conflict(c.kind.Name, key, want, current)
+}
+
+// Conflict is the fault of a write whose etag is no longer current.
+func Conflict(kind string, key model.Key, want, current string) error {
+	return fault.New(fault.Conflict, "%s %q has changed: its etag is %q now, not %q; read it again", kind, key, current, want)
 }
 
 // fail names the object and tells what the caller can do: faults pass as they are.

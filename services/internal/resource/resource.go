@@ -1,0 +1,202 @@
+package resource
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
+	"github.com/weft-mesh/weft/services/internal/fault"
+	"github.com/weft-mesh/weft/services/internal/kv"
+	"github.com/weft-mesh/weft/services/internal/model"
+	"github.com/weft-mesh/weft/services/internal/modelpb"
+	"github.com/weft-mesh/weft/services/internal/state"
+)
+
+// Stamp makes the revision of a change out of the store's number for it.
+type Stamp func(ctx context.Context, seq int64) (model.Revision, error)
+
+// Hooks are what a service adds to a kind. All may be nil.
+type Hooks[T any] struct {
+	// Prepare fills in what people cannot set and what only the service knows; current is nil for a new object. It may
+	// refuse. With dry nothing is about to be stored.
+	Prepare func(ctx context.Context, next, current *T, dry bool) error
+	// Warn says what the author should know about an object that is otherwise fine; it is asked before the write, so that no
+	// write is answered with an error that was made.
+	Warn func(ctx context.Context, object *T) ([]model.Violation, error)
+	// Removed is called after an object has been removed; it cannot undo that.
+	Removed func(ctx context.Context, object *T)
+}
+
+// Resource answers the calls about one kind. Safe for concurrent use.
+type Resource[T any, P proto.Message] struct {
+	typ        Type[T, P]
+	collection *state.Collection[T]
+	stamp      Stamp
+	hooks      Hooks[T]
+}
+
+// New makes the resource of a kind in a service's part of the store.
+func New[T any, P proto.Message](store kv.Store, typ Type[T, P], stamp Stamp, hooks Hooks[T]) *Resource[T, P] {
+	return &Resource[T, P]{typ: typ, collection: state.NewCollection(store, typ.State()), stamp: stamp, hooks: hooks}
+}
+
+// Collection is the stored form, for what a service does beside these calls.
+func (r *Resource[T, P]) Collection() *state.Collection[T] { return r.collection }
+
+// Answer is what a write answers.
+type Answer[P any] struct {
+	// Object as stored, or as it would be.
+	Object P
+	// Revision of the object's last change; nil when nothing was stored.
+	Revision *typepb.SourceRevision
+	// Warnings for its author.
+	Warnings []*typepb.Warning
+}
+
+// Create adds an object.
+func (r *Resource[T, P]) Create(ctx context.Context, p P, validateOnly bool) (Answer[P], error) {
+	next, err := r.read(p)
+	if err != nil {
+		return Answer[P]{}, err
+	}
+	meta := r.typ.Meta(&next)
+	meta.Etag = ""
+	if _, err := r.collection.Get(ctx, meta.Key); err == nil {
+		return Answer[P]{}, fault.New(fault.Exists, "there is a %s %q already", r.typ.Kind, meta.Key)
+	} else if !fault.Is(err, fault.NotFound) {
+		return Answer[P]{}, err
+	}
+	meta.CreateTime = time.Now().UTC()
+	warnings, err := r.prepare(ctx, &next, nil, validateOnly)
+	if err != nil || validateOnly {
+		return Answer[P]{Object: r.typ.ToProto(next), Warnings: warnings}, err
+	}
+	written, err := r.collection.Create(ctx, next)
+	return r.answer(ctx, written, warnings, err)
+}
+
+// Update replaces an object, guarded by its etag when it has one.
+func (r *Resource[T, P]) Update(ctx context.Context, p P, validateOnly bool) (Answer[P], error) {
+	next, err := r.read(p)
+	if err != nil {
+		return Answer[P]{}, err
+	}
+	meta := *r.typ.Meta(&next)
+	var warnings []*typepb.Warning
+	change := func(current T) (T, error) {
+		object, was := next, r.typ.Meta(&current)
+		now := r.typ.Meta(&object)
+		now.Etag, now.Origin, now.CreateTime, now.UpdateTime = was.Etag, was.Origin, was.CreateTime, was.UpdateTime
+		said, err := r.prepare(ctx, &object, &current, validateOnly)
+		warnings = said
+		return object, err
+	}
+	if !validateOnly {
+		written, err := r.collection.Modify(ctx, meta.Key, meta.Etag, change)
+		return r.answer(ctx, written, warnings, err)
+	}
+	current, err := r.collection.Get(ctx, meta.Key)
+	if err != nil {
+		return Answer[P]{}, err
+	}
+	if etag := r.typ.Meta(&current).Etag; meta.Etag != "" && meta.Etag != etag {
+		return Answer[P]{}, state.Conflict(r.typ.Kind, meta.Key, meta.Etag, etag)
+	}
+	object, err := change(current)
+	return Answer[P]{Object: r.typ.ToProto(object), Warnings: warnings}, err
+}
+
+// Get reads one object.
+func (r *Resource[T, P]) Get(ctx context.Context, req interface {
+	GetNamespace() string
+	GetName() string
+}) (P, error) {
+	var none P
+	object, err := r.collection.Get(ctx, modelpb.Key(req.GetNamespace(), req.GetName()))
+	if err != nil {
+		return none, err
+	}
+	return r.typ.ToProto(object), nil
+}
+
+// List reads a page and returns the token of the next one.
+func (r *Resource[T, P]) List(ctx context.Context, req interface {
+	GetNamespace() string
+	GetPageSize() int32
+	GetPageToken() string
+}) ([]P, string, error) {
+	list, err := r.collection.List(ctx, req.GetNamespace(), state.Page{Size: int(req.GetPageSize()), Token: req.GetPageToken()})
+	if err != nil {
+		return nil, "", err
+	}
+	out := make([]P, 0, len(list.Objects))
+	for _, object := range list.Objects {
+		out = append(out, r.typ.ToProto(object))
+	}
+	return out, list.Next, nil
+}
+
+// Delete removes an object, guarded by an etag when there is one, and returns the revision of the removal.
+func (r *Resource[T, P]) Delete(ctx context.Context, req interface {
+	GetNamespace() string
+	GetName() string
+	GetEtag() string
+}) (*typepb.SourceRevision, error) {
+	var removed T
+	key := modelpb.Key(req.GetNamespace(), req.GetName())
+	seq, err := r.collection.Remove(ctx, key, req.GetEtag(), func(object T) error { removed = object; return nil })
+	if err != nil {
+		return nil, err
+	}
+	if r.hooks.Removed != nil {
+		r.hooks.Removed(ctx, &removed)
+	}
+	revision, err := r.stamp(ctx, seq)
+	return modelpb.RevisionToProto(revision), err
+}
+
+// read takes from a message what people may set, and checks it.
+func (r *Resource[T, P]) read(p P) (T, error) {
+	object, err := r.typ.FromProto(p)
+	if err != nil {
+		return object, err
+	}
+	meta := r.typ.Meta(&object)
+	meta.CreateTime, meta.UpdateTime, meta.Origin = time.Time{}, time.Time{}, ""
+	if err := unknown(r.typ.Kind, meta.Key, p); err != nil {
+		return object, err
+	}
+	return object, Check(r.typ.Kind, meta.Key, r.typ.Validate(&object))
+}
+
+// Check makes an Invalid fault of the rules that an object breaks, or returns nil.
+func Check(kind string, key model.Key, broken []model.Violation) error {
+	var fields []fault.Field
+	for _, v := range broken {
+		fields = append(fields, fault.Field(v))
+	}
+	return fault.InvalidFields(kind+" \""+key.String()+"\"", fields)
+}
+
+func (r *Resource[T, P]) prepare(ctx context.Context, next, current *T, dry bool) ([]*typepb.Warning, error) {
+	if r.hooks.Prepare != nil {
+		if err := r.hooks.Prepare(ctx, next, current, dry); err != nil {
+			return nil, err
+		}
+	}
+	if r.hooks.Warn == nil {
+		return nil, nil
+	}
+	warnings, err := r.hooks.Warn(ctx, next)
+	return modelpb.WarningsToProto(warnings), err
+}
+
+func (r *Resource[T, P]) answer(ctx context.Context, written state.Written[T], warnings []*typepb.Warning, err error) (Answer[P], error) {
+	if err != nil {
+		return Answer[P]{}, err
+	}
+	revision, err := r.stamp(ctx, written.Revision)
+	return Answer[P]{Object: r.typ.ToProto(written.Object), Revision: modelpb.RevisionToProto(revision), Warnings: warnings}, err
+}
