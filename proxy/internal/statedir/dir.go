@@ -10,13 +10,14 @@ import (
 
 // Names of the files.
 const (
-	Snapshot     = "snapshot.pb"
-	Key          = "svid.key"
-	Certificate  = "svid.pem"
-	Bundle       = "bundle.pem"
-	Ports        = "ports.json"
-	ControlPlane = "control-plane.json"
-	lockFile     = "lock"
+	Snapshot    = "snapshot.pb"
+	Stamp       = "sidecar.json"
+	Key         = "svid.key"
+	NextKey     = "svid.key.next"
+	Certificate = "svid.pem"
+	Bundle      = "bundle.pem"
+	Ports       = "ports.json"
+	lockFile    = "lock"
 )
 
 // ErrLocked says that another sidecar uses the directory.
@@ -103,6 +104,18 @@ func syncDir(path string) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Rename gives a file another name, replacing what has it.
+func (d *Dir) Rename(from, to string) error {
+	err := os.Rename(d.Path(from), d.Path(to))
+	if err == nil {
+		err = syncDir(d.path)
+	}
+	if err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, err)
+	}
+	return nil
 }
 
 // Remove deletes a file; that there is none is no error.

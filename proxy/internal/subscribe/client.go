@@ -58,8 +58,10 @@ type Client struct {
 	mu       sync.Mutex
 	state    *snapshot.State
 	wanted   map[string]*wish
-	sequence uint64
-	stats    stats
+	sequence uint64 // of the last table; 0: none yet
+	// unpublished says that the state has something that the table does not show.
+	unpublished bool
+	stats       stats
 }
 
 // wish is a service whose body is wanted.
@@ -137,9 +139,16 @@ func (c *Client) apply(u *configpb.Update) ([]*configpb.Nack, error) {
 	c.state = next
 	c.stats.updates++
 	if len(u.GetResources())+len(u.GetRemoved())+len(u.GetIndex()) > 0 {
-		c.publish(u)
+		c.unpublished = true
 		poke(c.save)
 	}
+	// Before the first table, requests are held; a first table without, say, the access rules that come with the next update
+	// would refuse them.
+	first := c.sequence == 0
+	if c.unpublished && (!first || u.GetCurrent()) {
+		c.publish()
+	}
+	c.answer(u, first)
 	for _, n := range nacks {
 		c.deps.Log.Error("refused a resource", zap.String("resource", n.GetResource()), zap.String("version", n.GetVersion()), zap.String("error", n.GetError()))
 	}
@@ -147,24 +156,36 @@ func (c *Client) apply(u *configpb.Update) ([]*configpb.Nack, error) {
 }
 
 // publish makes the state visible to traffic. The caller holds mu.
-func (c *Client) publish(u *configpb.Update) {
+func (c *Client) publish() {
 	if bundle, revision := c.state.Bundle(); bundle != nil {
 		c.deps.OnBundle(bundle, revision)
 	}
 	c.sequence++
 	c.deps.Holder.Store(c.state.Table(c.sequence))
-	for _, r := range u.GetResources() {
-		if s := r.GetService(); s != nil {
-			c.answer(s.GetName())
+	c.unpublished = false
+}
+
+// answer closes the wishes that an update has settled: by a body, by a refusal, or by saying that there is none. With the
+// first table every wish is settled, for nothing is missing then. The caller holds mu.
+func (c *Client) answer(u *configpb.Update, first bool) {
+	if c.sequence == 0 {
+		return
+	}
+	if first {
+		for _, w := range c.wanted {
+			w.answer()
 		}
 	}
+	for _, r := range u.GetResources() {
+		c.settle(r.GetName())
+	}
 	for _, name := range u.GetRemoved() {
-		c.answer(snapshot.ServiceOf(name))
+		c.settle(name)
 	}
 }
 
-func (c *Client) answer(service string) {
-	if w := c.wanted[service]; w != nil {
+func (c *Client) settle(resource string) {
+	if w := c.wanted[snapshot.ServiceOf(resource)]; w != nil {
 		w.answer()
 	}
 }

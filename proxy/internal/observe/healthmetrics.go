@@ -1,0 +1,76 @@
+package observe
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type healthDescs struct {
+	connected, age, expiry, updates, reopened, refused, index, edges, overflow, dropped *prometheus.Desc
+}
+
+func newHealthDescs() healthDescs {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("weft_proxy_"+name, help, labels, nil)
+	}
+	return healthDescs{
+		connected: desc("connected", "1 while there is a stream to the service of the control plane.", "service"),
+		age:       desc("config_age_seconds", "Time since the distributor last confirmed the configuration."),
+		expiry:    desc("svid_expiry_timestamp_seconds", "End of validity of the SVID."),
+		updates:   desc("config_updates_total", "Updates of the configuration that were applied."),
+		reopened:  desc("config_digest_mismatches_total", "Streams reopened because the distributor's digest differed."),
+		refused:   desc("config_refused_resources", "Resources that are refused now."),
+		index:     desc("index_services", "Services of the mesh that are known."),
+		edges:     desc("edges", "Edges that are told apart."),
+		overflow:  desc("edges_overflow_total", "Flows counted on the edge \"other\" because there were too many edges."),
+		dropped:   desc("access_log_dropped_total", "Lines of the access log that were dropped."),
+	}
+}
+
+type healthCollector struct {
+	recorder *Recorder
+	health   func() Health
+	desc     healthDescs
+}
+
+// Describe lists the descriptions.
+func (c *healthCollector) Describe(ch chan<- *prometheus.Desc) {
+	d := c.desc
+	for _, desc := range []*prometheus.Desc{d.connected, d.age, d.expiry, d.updates, d.reopened, d.refused, d.index, d.edges, d.overflow, d.dropped} {
+		ch <- desc
+	}
+}
+
+// Collect asks the sidecar.
+func (c *healthCollector) Collect(ch chan<- prometheus.Metric) {
+	h := c.health()
+	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(desc *prometheus.Desc, v uint64) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(v))
+	}
+	for service, connected := range h.Connected {
+		value := 0.0
+		if connected {
+			value = 1
+		}
+		gauge(c.desc.connected, value, service)
+	}
+	if !h.ConfigConfirmed.IsZero() {
+		gauge(c.desc.age, time.Since(h.ConfigConfirmed).Seconds())
+	}
+	if !h.SVIDExpiry.IsZero() {
+		gauge(c.desc.expiry, float64(h.SVIDExpiry.Unix()))
+	}
+	counter(c.desc.updates, h.ConfigUpdates)
+	counter(c.desc.reopened, h.ConfigReopened)
+	gauge(c.desc.refused, float64(h.ConfigRefused))
+	gauge(c.desc.index, float64(h.IndexServices))
+	gauge(c.desc.edges, float64(len(c.recorder.all())))
+	counter(c.desc.overflow, c.recorder.overflow.Load())
+	if log := c.recorder.cfg.AccessLog; log != nil {
+		counter(c.desc.dropped, log.dropped.Load())
+	}
+}
