@@ -1,0 +1,77 @@
+# Everything that people and CI do with this repository. `make help` lists it.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+GOFLAGS     := -trimpath
+BIN         := bin
+COMMANDS    := ./services/cmd/... ./proxy/cmd/...
+DEMO_FOR    ?=
+RATE        ?= 60
+MODULES     := gen internal services proxy integration
+GO          := go
+# The packages whose tests need no built binaries, and those that drive them.
+UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch)$$')
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -s -w -X github.com/weft-mesh/weft/internal/buildinfo.version=$(VERSION)
+
+.PHONY: help build demo test check e2e lint gen gen-check breaking tidy arch scripts bench fuzz clean
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## Build every binary into bin/.
+	@mkdir -p $(BIN)
+	@$(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ $(COMMANDS)
+
+$(BIN)/weft-shop $(BIN)/weft-demo: build
+	@$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $(BIN)/weft-shop ./integration/demo/shop
+	@$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $(BIN)/weft-demo ./integration/demo
+
+.PHONY: $(BIN)/weft-shop $(BIN)/weft-demo
+demo: $(BIN)/weft-shop $(BIN)/weft-demo ## Show the mesh at work: a shop, a canary, a refusal, an outage. DEMO_FOR=60s ends by itself.
+	@$(BIN)/weft-demo -rate $(RATE) $(if $(DEMO_FOR),-for $(DEMO_FOR))
+
+test: arch ## Unit and script tests with the race detector; does all its own set-up, needs no root.
+	@$(GO) vet $(UNIT)
+	@$(GO) test -race $(UNIT)
+	@$(MAKE) --no-print-directory scripts
+
+scripts: $(BIN)/weft-shop ## Script tests: the real binaries, all in one process and one process each, with real programs.
+	@WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" WEFT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 20m ./integration/scripts
+
+check: ## A quick look for every save: vet and the unit tests of what changed, without the race detector.
+	@$(GO) vet $(UNIT)
+	@$(GO) test $(UNIT)
+
+arch: ## Who may import whom, and what binaries may link.
+	@$(GO) test -count=1 ./integration/arch
+
+e2e: build ## What needs root. Nothing yet: SPIRE, Kubernetes and privileged capture come with their issues.
+	@echo "e2e: nothing here needs root yet"
+
+lint: ## golangci-lint in every module, and buf lint.
+	@lint=$$(integration/tools/lint.sh); for m in $(MODULES); do [ $$m = gen ] || (cd $$m && $$lint run --timeout 10m ./...); done
+	@PATH=$$(integration/tools/proto.sh):$$PATH buf lint
+	@PATH=$$(integration/tools/proto.sh):$$PATH buf format --diff --exit-code proto
+
+gen: ## Generate gen/ from proto/.
+	@export PATH=$$(integration/tools/proto.sh):$$PATH; buf format -w proto; buf lint; buf generate
+
+gen-check: ## Fail when gen/ is not what proto/ generates.
+	@$(MAKE) --no-print-directory gen
+	@git diff --exit-code -- gen proto || { echo "gen/ is not what proto/ generates: run make gen and commit"; exit 1; }
+
+breaking: ## Fail when a message changed in a way that stored state or a running peer cannot read.
+	@PATH=$$(integration/tools/proto.sh):$$PATH integration/tools/breaking.sh
+
+tidy: ## Tidy every module.
+	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) mod tidy); done
+
+bench: build ## Measure the data path of this checkout. Long; by hand.
+	@$(GO) test -run '^$$' -bench . -benchmem ./proxy/...
+
+fuzz: ## Every fuzz target for half a minute. Long; by hand.
+	@integration/tools/fuzz.sh 30s
+
+clean: ## Remove what was built.
+	@rm -rf $(BIN)

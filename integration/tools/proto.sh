@@ -1,0 +1,23 @@
+#!/bin/sh
+# Prints a folder to put in front of PATH: buf and the four protoc plugins, with pinned versions.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+buf_version=1.75.0
+plugins=$(sha256sum "$root/integration/tools/proto/go.sum" | cut -c1-12)
+
+fetch_buf() {
+	(cd "$1" && npm init -y >/dev/null 2>&1 && npm install --no-audit --no-fund "@bufbuild/buf@$buf_version" >/dev/null 2>&1)
+	mkdir -p "$1/bin"
+	ln -s ../node_modules/@bufbuild/buf-linux-x64/bin/buf "$1/bin/buf"
+	"$1/bin/buf" --version >/dev/null
+}
+
+build_plugins() {
+	mkdir -p "$1/bin"
+	GOWORK=off go build -C "$root/integration/tools/proto" -o "$1/bin/" tool
+}
+
+install_once "buf-$buf_version" fetch_buf
+install_once "protoc-plugins-$plugins" build_plugins
+echo "$tools/buf-$buf_version/bin:$tools/protoc-plugins-$plugins/bin"
