@@ -15,8 +15,8 @@ type metrics struct {
 	tokens *prometheus.CounterVec
 }
 
-// newMetrics registers the collectors; notAfter is the end of this replica's authority.
-func newMetrics(reg prometheus.Registerer, notAfter func() time.Time) (*metrics, error) {
+// newMetrics registers the collectors; notAfter is the end of this replica's authority, signs says whether it may sign.
+func newMetrics(reg prometheus.Registerer, notAfter func() time.Time, signs func() bool) (*metrics, error) {
 	m := &metrics{
 		svids: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weft_identity_svids_total", Help: "Requests for X.509-SVIDs, by outcome.",
@@ -28,6 +28,14 @@ func newMetrics(reg prometheus.Registerer, notAfter func() time.Time) (*metrics,
 	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "weft_identity_authority_expiry_timestamp_seconds", Help: "When this replica's authority expires, in Unix time.",
 	}, func() float64 { return float64(notAfter().Unix()) })
+	signing := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weft_identity_authority_signing", Help: "1 when this replica's authority is distributed and signs, else 0.",
+	}, func() float64 {
+		if signs() {
+			return 1
+		}
+		return 0
+	})
 	// Each outcome exists from the start: a rate needs a zero to rise from.
 	for _, outcome := range []string{"issued", "refused", "unavailable", "error"} {
 		m.svids.WithLabelValues(outcome)
@@ -35,7 +43,7 @@ func newMetrics(reg prometheus.Registerer, notAfter func() time.Time) (*metrics,
 	for _, outcome := range []string{"minted", "redeemed", "refused", "unavailable", "error"} {
 		m.tokens.WithLabelValues(outcome)
 	}
-	return m, errors.Join(reg.Register(m.svids), reg.Register(m.tokens), reg.Register(expiry))
+	return m, errors.Join(reg.Register(m.svids), reg.Register(m.tokens), reg.Register(expiry), reg.Register(signing))
 }
 
 func (m *metrics) issued(err error) { m.svids.WithLabelValues(outcome(err, "issued")).Inc() }

@@ -91,22 +91,23 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure identity: %w", err)
 	}
-	m, err := newMetrics(deps.Metrics, deps.Trust.authority.NotAfter)
+	d := &distribution{
+		trust: deps.Trust, convergence: deps.Convergence, grace: cfg.Grace, log: deps.Log, why: "it has not begun",
+	}
+	m, err := newMetrics(deps.Metrics, deps.Trust.authority.NotAfter, func() bool { return d.check() == nil })
 	if err != nil {
 		return nil, fmt.Errorf("register metrics of identity: %w", err)
 	}
 	return &Service{
-		cfg:       cfg,
-		log:       deps.Log,
-		store:     deps.Store,
-		trust:     deps.Trust,
-		addresses: deps.Addresses,
-		distribution: &distribution{
-			trust: deps.Trust, convergence: deps.Convergence, grace: cfg.Grace, log: deps.Log, why: "it has not begun",
-		},
-		joinTokens:  joinTokens{store: deps.Store, td: deps.Trust.td},
-		adminTokens: adminTokens{store: deps.Store},
-		metrics:     m,
+		cfg:          cfg,
+		log:          deps.Log,
+		store:        deps.Store,
+		trust:        deps.Trust,
+		addresses:    deps.Addresses,
+		distribution: d,
+		joinTokens:   joinTokens{store: deps.Store, td: deps.Trust.td},
+		adminTokens:  adminTokens{store: deps.Store},
+		metrics:      m,
 	}, nil
 }
 
@@ -121,7 +122,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Run(ctx)
 }
 
-// Ready says why SVIDs cannot be issued yet, or nil.
+// Ready says why the service cannot answer yet, or nil. A root that is still being distributed is no reason: only issuing
+// waits for it, with UNAVAILABLE, while bundles must flow from here too, or the root would never become known.
 func (s *Service) Ready() error {
 	if _, err := s.anchors(); err != nil {
 		return err
@@ -129,7 +131,7 @@ func (s *Service) Ready() error {
 	if !s.started.Load() {
 		return errors.New("the first administrator's token has not been seen to yet")
 	}
-	return s.distribution.check()
+	return nil
 }
 
 func (s *Service) firstToken(ctx context.Context) error {
