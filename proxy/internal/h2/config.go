@@ -1,0 +1,115 @@
+package h2
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/weft-mesh/weft/proxy/internal/balance"
+	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/table"
+)
+
+// Config is what a Server needs.
+type Config struct {
+	// Direction of this hop.
+	Direction flow.Direction
+	// Pick chooses an endpoint of a plan's set; not used for plans with a fixed endpoint.
+	Pick func(set *table.EndpointSet, method table.Balancing, port uint16, failed []*table.Endpoint) (balance.Choice, bool)
+	// Dial connects to an endpoint for HTTP/2. It bounds itself in time. Errors may be *flow.Failure; others mean Connect.
+	Dial func(ctx context.Context, ep *table.Endpoint) (net.Conn, error)
+	// Self is this sidecar's identity now; connections made under another one are not used again. May be nil.
+	Self func() spiffeid.ID
+	// Request counts a first try in the retry budget and Retry asks it for one more; nil: no retries.
+	Request func()
+	Retry   func() bool
+	// Emit gets every request's record once, at its end. The record is valid during the call only.
+	Emit func(*flow.Record)
+	// Access is compared by Run: when it changes, streams whose Permit now says no are reset. May be nil.
+	Access func() *table.Access
+	// Limits; zero fields take their default.
+	Limits Limits
+}
+
+// Downstream is what the assembly knows of one client's connection.
+type Downstream struct {
+	// Peer is the verified identity (inbound), zero on plaintext.
+	Peer spiffeid.ID
+	MTLS bool
+	// Decide walks the stages for one request. It must not block, because the connection waits for it: what takes time goes
+	// into Plan.Wait. It is asked again before every retry, with the same rnd, so that a retry sees the newest table and
+	// keeps its backend. It sets its stages' fields of rec.
+	Decide func(req flow.Request, rnd uint32, rec *flow.Record) Plan
+	// Permit says whether a request that runs already would still be let in. May be nil.
+	Permit func(req flow.Request) bool
+}
+
+// Plan is what the stages decided for a request.
+type Plan struct {
+	// Reason, unless None, refuses the request; Err says more, for the log.
+	Reason flow.Reason
+	Err    error
+	// Wait, when set, blocks until there is a plan; the other fields do not count then.
+	Wait func(ctx context.Context) Plan
+	// Endpoint, when set, is where to go, without balancing. Otherwise Pick chooses by Set, Balancing and Port.
+	Endpoint  *table.Endpoint
+	Set       *table.EndpointSet
+	Balancing table.Balancing
+	Port      uint16
+	// Timeout of the whole request; 0: none but the client's own.
+	Timeout time.Duration
+	Retry   table.RetryPolicy
+}
+
+// Limits bound what one peer can cost.
+type Limits struct {
+	// MaxStreams at once on a client's connection; default 1000.
+	MaxStreams uint32
+	// MaxUpstreamStreams at once on one connection to an endpoint, if it allows that many; default 100.
+	MaxUpstreamStreams int
+	// MaxUpstreamConns to one endpoint; default 64.
+	MaxUpstreamConns int
+	// HeaderBytes of one header list, counted as RFC 9113 does; default 64 KiB.
+	HeaderBytes uint32
+	// StreamWindow and ConnWindow are advertised; defaults 256 KiB and 1 MiB.
+	StreamWindow, ConnWindow int32
+	// ReplayBytes of a request's body are kept for a retry; default 64 KiB.
+	ReplayBytes int
+	// ResetBurst and ResetsPerSecond bound the streams that a client may cancel; defaults 1000 and 100.
+	ResetBurst, ResetsPerSecond int
+	// ControlFrames that may wait to be written; default 10000.
+	ControlFrames int
+	// Idle closes upstream connections without streams and resets streams without frames; defaults 1 min and 1 h.
+	ConnIdle, StreamIdle time.Duration
+	// ConnAge after which an upstream connection takes no new streams; default 1 h.
+	ConnAge time.Duration
+	// WriteStall is how long a peer may refuse to read from its socket; default 30 s.
+	WriteStall time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	set(&l.MaxStreams, 1000)
+	set(&l.MaxUpstreamStreams, 100)
+	set(&l.MaxUpstreamConns, 64)
+	set(&l.HeaderBytes, 64<<10)
+	set(&l.StreamWindow, 256<<10)
+	set(&l.ConnWindow, 1<<20)
+	set(&l.ReplayBytes, 64<<10)
+	set(&l.ResetBurst, 1000)
+	set(&l.ResetsPerSecond, 100)
+	set(&l.ControlFrames, 10_000)
+	set(&l.ConnIdle, time.Minute)
+	set(&l.StreamIdle, time.Hour)
+	set(&l.ConnAge, time.Hour)
+	set(&l.WriteStall, 30*time.Second)
+	return l
+}
+
+func set[T comparable](field *T, fallback T) {
+	var zero T
+	if *field == zero {
+		*field = fallback
+	}
+}

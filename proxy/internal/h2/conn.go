@@ -1,0 +1,240 @@
+package h2
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// errClosed says that a connection takes no new streams.
+var errClosed = errors.New("connection is closing")
+
+// roles is what differs between a client's connection (server side) and an endpoint's (client side). Its methods run on the
+// reader, without locks.
+type roles interface {
+	// headers handles a complete header block.
+	headers(id uint32, b *block) error
+	// goAway handles the peer's GOAWAY.
+	goAway(last uint32, code http2.ErrCode)
+}
+
+// conn is one HTTP/2 connection of either side.
+type conn struct {
+	nc     net.Conn
+	client bool // we opened it
+	limits *Limits
+	role   roles
+
+	// reader only
+	br      *bufio.Reader
+	fr      *http2.Framer
+	dec     *hpack.Decoder
+	block   block
+	abuse   bucket
+	touched []*conn // to be kicked when the batch is over
+	empties int     // DATA frames in a row that carried nothing
+
+	mu         sync.Mutex
+	wake       sync.Cond
+	waiting    bool   // the writer waits for wake
+	out        []byte // frames to write
+	spare      []byte // the writer's other buffer
+	appended   int64  // bytes ever put in out
+	started    int64  // bytes ever handed to a write
+	control    int    // control frames in out
+	enc        *hpack.Encoder
+	encBuf     bytes.Buffer
+	streams    map[uint32]*stream
+	ready      []*stream // with something to write, in turn
+	sendWindow int64
+	initial    int64 // the peer's SETTINGS_INITIAL_WINDOW_SIZE
+	recvWindow int32
+	recvOwed   int32
+	held       int    // received, but not yet drained, over all streams
+	lastID     uint32 // highest stream that the client opened
+	resets     [32]uint32
+	resetNext  int
+	closing    bool  // close once out is written
+	closed     bool  // nothing more is written
+	err        error // why
+	done       chan struct{}
+
+	// client side
+	reserved  int
+	maxActive int
+	away      bool // takes no new streams
+	born      time.Time
+	idleSince time.Time
+	// server side
+	draining int // 0: no; 1: first GOAWAY sent; 2: final one sent
+}
+
+func newConn(nc net.Conn, client bool, limits *Limits) *conn {
+	c := &conn{
+		nc: nc, client: client, limits: limits,
+		br: bufio.NewReaderSize(nc, 32<<10), abuse: newBucket(limits.ResetBurst, limits.ResetsPerSecond),
+		streams: map[uint32]*stream{}, sendWindow: initialWindow, initial: initialWindow,
+		recvWindow: limits.ConnWindow, done: make(chan struct{}), maxActive: limits.MaxUpstreamStreams,
+	}
+	now := time.Now()
+	c.born, c.idleSince = now, now
+	c.wake.L = &c.mu
+	c.fr = http2.NewFramer(nil, c.br)
+	c.fr.SetReuseFrames()
+	c.fr.SetMaxReadFrameSize(maxFrame)
+	c.dec = hpack.NewDecoder(4096, c.block.add)
+	c.block.limit = limits.HeaderBytes
+	c.enc = hpack.NewEncoder(&c.encBuf)
+	return c
+}
+
+// run speaks the protocol until the connection is over, and returns why.
+func (c *conn) run() error {
+	c.greet()
+	writer := make(chan struct{})
+	go func() {
+		defer close(writer)
+		c.write()
+	}()
+	err := c.read()
+	var ce http2.ConnectionError
+	switch {
+	case errors.As(err, &ce):
+		c.goAwayNow(http2.ErrCode(ce))
+		c.lose(err)
+		c.linger(writer)
+	case errors.Is(err, http2.ErrFrameTooLarge):
+		c.goAwayNow(http2.ErrCodeFrameSize)
+		c.lose(err)
+		c.linger(writer)
+	default:
+		c.shut(err)
+		c.lose(err)
+	}
+	c.shut(err)
+	<-writer
+	close(c.done)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// greet queues what must be written first.
+func (c *conn) greet() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	settings := []http2.Setting{
+		{ID: http2.SettingInitialWindowSize, Val: uint32(c.limits.StreamWindow)},
+		{ID: http2.SettingMaxHeaderListSize, Val: c.limits.HeaderBytes},
+	}
+	var b []byte
+	if c.client {
+		b = append(b, http2.ClientPreface...)
+		settings = append(settings, http2.Setting{ID: http2.SettingEnablePush, Val: 0})
+	} else {
+		settings = append(settings, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.limits.MaxStreams})
+	}
+	b = appendSettings(b, settings...)
+	if more := c.limits.ConnWindow - initialWindow; more > 0 {
+		b = appendWindowUpdate(b, 0, more)
+	} else {
+		c.recvWindow = initialWindow
+	}
+	c.put(b)
+}
+
+// linger lets the peer read the GOAWAY: closing with unread bytes would make the kernel throw away what it has not read yet.
+func (c *conn) linger(writer <-chan struct{}) {
+	_ = c.nc.SetReadDeadline(time.Now().Add(time.Second)) // an error here shows at once in Copy
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, 1<<20))
+	<-writer
+}
+
+// goAwayNow queues a GOAWAY and closes after it.
+func (c *conn) goAwayNow(code http2.ErrCode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.put(appendGoAway(nil, c.lastID, code))
+	c.closing, c.away = true, true
+	if c.err == nil {
+		c.err = fmt.Errorf("we gave up: %v", code)
+	}
+	c.wake.Signal()
+}
+
+// shut closes at once.
+func (c *conn) shut(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shutLocked(err)
+}
+
+func (c *conn) shutLocked(err error) {
+	if c.closed {
+		return
+	}
+	c.closed, c.away = true, true
+	if c.err == nil && err != nil && !c.closing && !errors.Is(err, io.EOF) {
+		c.err = err
+	}
+	c.wake.Signal()
+	c.nc.Close()
+}
+
+// lose ends all streams because the connection is over.
+func (c *conn) lose(err error) {
+	c.mu.Lock()
+	streams := make([]*stream, 0, len(c.streams))
+	for _, st := range c.streams {
+		streams = append(streams, st)
+	}
+	c.away = true
+	started := c.started
+	c.mu.Unlock()
+	for _, st := range streams {
+		c.drop(st)
+		if st.x != nil {
+			st.x.lost(st, err, c.client && st.mark >= started)
+		}
+	}
+}
+
+// touch notes that the batch being read has put something on another connection.
+func (c *conn) touch(other *conn) {
+	for _, t := range c.touched {
+		if t == other {
+			return
+		}
+	}
+	c.touched = append(c.touched, other)
+}
+
+// settle ends a batch: everything that it produced is sent.
+func (c *conn) settle() {
+	for i, t := range c.touched {
+		t.kick()
+		c.touched[i] = nil
+	}
+	c.touched = c.touched[:0]
+	c.kick()
+}
+
+// kick starts the writer if there is something to write.
+func (c *conn) kick() {
+	c.mu.Lock()
+	if c.waiting && (len(c.out) > 0 || len(c.ready) > 0) {
+		c.wake.Signal()
+	}
+	c.mu.Unlock()
+}

@@ -1,0 +1,288 @@
+package h2
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/weft-mesh/weft/proxy/internal/balance"
+	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/table"
+)
+
+// exchange is one request with its tries and its response. The readers of both connections, its timers and the goroutine
+// that connects all drive it, one at a time, under mu.
+type exchange struct {
+	server *Server
+	at     *Downstream
+	down   *stream
+	req    request
+	rnd    uint32
+	quiet  atomic.Int32 // sweeps since the last frame
+
+	mu        sync.Mutex
+	done      bool
+	plan      Plan
+	rec       flow.Record
+	up        *stream // of the current try, once it has one
+	choice    balance.Choice
+	chosen    bool // choice has to be told its outcome
+	failed    []*table.Endpoint
+	began     time.Time     // of the current try
+	latency   time.Duration // until the response began
+	responded bool          // the client has seen the response's beginning
+
+	reader   *conn  // whose reader holds mu and will send what is queued; nil in other goroutines
+	kept     []byte // the body so far, for the next try
+	keep     bool   // kept is complete
+	handed   int    // bytes of kept that a try has had, so that they have been or will be credited
+	bodyDone bool   // the request is complete
+	trailers []hpack.HeaderField
+
+	timer, tryTimer *time.Timer
+	cancel          context.CancelFunc
+}
+
+// side says from where a stream's events come.
+func (x *exchange) side(st *stream) (fromClient bool) { return st == x.down }
+
+// data relays body bytes. It runs on the reader of st's connection, as do the other event methods.
+func (x *exchange) data(st *stream, data []byte, end bool) {
+	x.quiet.Store(0)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.side(st) {
+		x.requestData(data, end)
+		return
+	}
+	if x.done || st != x.up {
+		st.conn.credit(st, len(data))
+		return
+	}
+	x.rec.BytesReceived += int64(len(data))
+	paid := x.down.conn.writeData(x.down, data, end, st)
+	st.conn.credit(st, paid)
+	st.conn.touch(x.down.conn)
+	if end {
+		x.complete()
+	}
+}
+
+func (x *exchange) requestData(data []byte, end bool) {
+	if x.done {
+		x.down.conn.credit(x.down, len(data))
+		return
+	}
+	x.rec.BytesSent += int64(len(data))
+	x.bodyDone = end
+	if x.up == nil {
+		x.kept = append(x.kept, data...) // bounded: nothing is credited
+		return
+	}
+	if x.keep {
+		if len(x.kept)+len(data) <= x.server.limits.ReplayBytes {
+			x.kept = append(x.kept, data...)
+			x.handed = len(x.kept)
+		} else {
+			x.kept, x.keep = nil, false
+		}
+	}
+	paid := x.up.conn.writeData(x.up, data, end, x.down)
+	x.down.conn.credit(x.down, paid)
+	x.down.conn.touch(x.up.conn)
+}
+
+// requestTrailers relays the list that ends a request.
+func (x *exchange) requestTrailers(fields []hpack.HeaderField) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done {
+		return
+	}
+	x.bodyDone = true
+	x.trailers = stripOwn(append([]hpack.HeaderField(nil), fields...))
+	if x.up != nil {
+		x.up.conn.writeHeaders(x.up, x.trailers, true)
+		x.down.conn.touch(x.up.conn)
+	}
+}
+
+// response relays a response's header list: informational, final or trailers.
+func (x *exchange) response(st *stream, fields []hpack.HeaderField, status int, end bool) {
+	x.quiet.Store(0)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || st != x.up {
+		return
+	}
+	st.conn.touch(x.down.conn)
+	informational := status >= 100 && status < 200
+	if status >= 200 {
+		if x.retryStatus(status) {
+			return
+		}
+		x.latency = time.Since(x.began)
+		x.responded, x.kept, x.keep = true, nil, false
+		x.rec.Status = status
+		stop(x.tryTimer)
+	}
+	if x.req.grpc && !informational {
+		x.noteGRPCStatus(fields)
+	}
+	x.down.conn.writeHeaders(x.down, x.downstreamFields(fields), end)
+	if end {
+		x.complete()
+	}
+}
+
+// complete ends an exchange whose response has been handed over in full.
+func (x *exchange) complete() {
+	// What the endpoint has not taken of the request it does not want any more.
+	x.up.conn.cancelUnsent(x.up)
+	x.finish(flow.None, nil)
+}
+
+// reset handles RST_STREAM of either side.
+func (x *exchange) reset(st *stream, code http2.ErrCode) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done {
+		return
+	}
+	if x.side(st) {
+		x.abortUp(code)
+		x.finish(flow.ClientGone, http2.StreamError{StreamID: st.id, Code: code})
+		return
+	}
+	if st != x.up {
+		return
+	}
+	st.conn.touch(x.down.conn)
+	err := http2.StreamError{StreamID: st.id, Code: code}
+	x.tryFailed(failure{reason: flow.UpstreamReset, err: err, safe: code == http2.ErrCodeRefusedStream, relay: true, code: code})
+}
+
+// broken handles a stream that we have reset because its peer broke the rules.
+func (x *exchange) broken(st *stream, err http2.StreamError) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done {
+		return
+	}
+	if x.side(st) {
+		x.abortUp(http2.ErrCodeCancel)
+		x.finish(flow.BadRequest, err)
+		return
+	}
+	if st == x.up {
+		st.conn.touch(x.down.conn)
+		x.tryFailed(failure{reason: flow.UpstreamProtocol, err: err})
+	}
+}
+
+// lost handles the end of a connection. unprocessed says that the endpoint cannot have begun to work on the request.
+func (x *exchange) lost(st *stream, err error, unprocessed bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done {
+		return
+	}
+	if x.side(st) {
+		x.abortUp(http2.ErrCodeCancel)
+		x.finish(flow.ClientGone, err)
+		return
+	}
+	if st == x.up {
+		x.tryFailed(failure{reason: flow.UpstreamReset, err: err, safe: unprocessed})
+		x.down.conn.kick()
+	}
+}
+
+// expire is the deadline's timer.
+func (x *exchange) expire() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.done {
+		x.fail(flow.Timeout, nil)
+		x.down.conn.kick()
+	}
+}
+
+// deny ends a stream that is no longer allowed.
+func (x *exchange) deny() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || x.at.Permit == nil || x.at.Permit(&x.req) {
+		return
+	}
+	x.fail(flow.Denied, nil)
+	x.down.conn.kick()
+}
+
+// fail ends the exchange by a failure of the proxy's own. Under mu.
+func (x *exchange) fail(reason flow.Reason, err error) {
+	x.abortUp(http2.ErrCodeCancel)
+	if !x.answerFailure(reason) {
+		x.down.conn.abort(x.down, http2.ErrCodeInternal)
+	}
+	x.finish(reason, err)
+}
+
+// abortUp takes the request back from the endpoint. Under mu.
+func (x *exchange) abortUp(code http2.ErrCode) {
+	if x.up != nil {
+		x.up.conn.abort(x.up, code)
+		x.up.conn.kick()
+	}
+}
+
+// finish emits the record, once. Under mu.
+func (x *exchange) finish(reason flow.Reason, err error) {
+	x.done = true
+	stop(x.timer)
+	stop(x.tryTimer)
+	if x.cancel != nil {
+		x.cancel()
+	}
+	x.endTry(reason)
+	x.kept, x.failed = nil, nil
+	r := &x.rec
+	r.Reason, r.Err = reason, err
+	r.Duration = time.Since(r.Start)
+	if x.server.cfg.Emit != nil {
+		x.server.cfg.Emit(r)
+	}
+}
+
+// endTry tells the balancer what became of the current try. Under mu.
+func (x *exchange) endTry(reason flow.Reason) {
+	if !x.chosen {
+		return
+	}
+	x.chosen = false
+	o := balance.Outcome{Latency: x.latency}
+	if o.Latency == 0 {
+		o.Latency = time.Since(x.began)
+	}
+	switch reason {
+	case flow.None:
+		o.Failed = x.rec.Status >= 500 || x.req.grpc && badStatus(x.rec.GRPCStatus)
+	case flow.Connect, flow.TLS:
+		o.Failed, o.ConnectFailed = true, true
+	case flow.UpstreamReset, flow.UpstreamProtocol, flow.Timeout:
+		o.Failed = true
+	default:
+		o.Abandoned = true
+	}
+	x.choice.Done(o)
+}
+
+func stop(t *time.Timer) {
+	if t != nil {
+		t.Stop()
+	}
+}

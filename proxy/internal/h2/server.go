@@ -1,0 +1,235 @@
+package h2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/table"
+)
+
+const (
+	// prefaceTimeout bounds what a client may take to begin.
+	prefaceTimeout = 10 * time.Second
+	// drainGrace is how long a client may take to answer the first GOAWAY.
+	drainGrace = time.Second
+)
+
+// Server relays HTTP/2 connections. Make one with New; it is safe for use by many goroutines.
+type Server struct {
+	cfg    Config
+	limits Limits
+	pool   *pool
+
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	draining bool
+	empty    chan struct{} // closed when draining and conns is empty
+	access   *table.Access // Run only
+}
+
+// New makes a server. It opens nothing and starts nothing.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, limits: cfg.Limits.withDefaults(), conns: map[*conn]struct{}{}, empty: make(chan struct{})}
+	s.pool = newPool(&s.limits, cfg.Dial, cfg.Self)
+	return s
+}
+
+// Serve relays one client's connection, which begins with the client's preface, until it is over, and closes it. Cancelling
+// ctx cuts it off; Drain ends it gracefully. A client that just leaves is no error.
+func (s *Server) Serve(ctx context.Context, nc net.Conn, at Downstream) error {
+	defer nc.Close()
+	if err := readPreface(nc); err != nil {
+		return err
+	}
+	c := newConn(nc, false, &s.limits)
+	c.role = &serverRole{server: s, conn: c, at: &at}
+	s.add(c)
+	defer s.remove(c)
+	stop := context.AfterFunc(ctx, func() { c.shut(ctx.Err()) })
+	defer stop()
+	if err := c.run(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("http2 connection from %s: %w", nc.RemoteAddr(), err)
+	}
+	return nil
+}
+
+func readPreface(nc net.Conn) error {
+	if err := nc.SetReadDeadline(time.Now().Add(prefaceTimeout)); err != nil {
+		return fmt.Errorf("http2 preface: %w", err)
+	}
+	var got [len(http2.ClientPreface)]byte
+	if _, err := io.ReadFull(nc, got[:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return fmt.Errorf("http2 preface: %w", err)
+	}
+	if string(got[:]) != http2.ClientPreface {
+		return errors.New("http2 preface: not HTTP/2")
+	}
+	if err := nc.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("http2 preface: %w", err)
+	}
+	return nil
+}
+
+// Run closes what has been idle for too long, and re-evaluates streams when access changes, until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for sweep := 0; ; sweep++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if s.cfg.Access != nil {
+			if now := s.cfg.Access(); now != s.access {
+				s.access = now
+				s.each(func(x *exchange) { x.deny() })
+			}
+		}
+		if sweep%10 == 0 {
+			s.pool.sweep()
+			limit := int32(s.limits.StreamIdle / (10 * time.Second))
+			s.each(func(x *exchange) {
+				if x.quiet.Add(1) > limit {
+					x.expire()
+				}
+			})
+		}
+	}
+}
+
+// Drain asks every client to finish, and returns when the last has or ctx ends; then it closes everything.
+func (s *Server) Drain(ctx context.Context) error {
+	conns := s.beginDrain()
+	for _, c := range conns {
+		c.drain()
+	}
+	grace := time.NewTimer(drainGrace)
+	defer grace.Stop()
+	var err error
+wait:
+	for {
+		select {
+		case <-grace.C:
+			for _, c := range conns {
+				c.finalise()
+			}
+		case <-s.empty:
+			break wait
+		case <-ctx.Done():
+			err = fmt.Errorf("drain http2: %w", ctx.Err())
+			break wait
+		}
+	}
+	s.mu.Lock()
+	rest := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		rest = append(rest, c)
+	}
+	s.mu.Unlock()
+	for _, c := range rest {
+		c.shut(errClosed)
+	}
+	s.pool.close()
+	return err
+}
+
+func (s *Server) beginDrain() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	if !s.draining {
+		s.draining = true
+		if len(conns) == 0 {
+			close(s.empty)
+		}
+	}
+	return conns
+}
+
+func (s *Server) add(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+	if s.draining {
+		// It came too late: it may finish what it has begun.
+		c.drain()
+	}
+}
+
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.draining && len(s.conns) == 0 {
+		select {
+		case <-s.empty:
+		default:
+			close(s.empty)
+		}
+	}
+}
+
+// each calls f for every exchange, outside all locks.
+func (s *Server) each(f func(*exchange)) {
+	var all []*exchange
+	s.mu.Lock()
+	for c := range s.conns {
+		c.mu.Lock()
+		for _, st := range c.streams {
+			all = append(all, st.x)
+		}
+		c.mu.Unlock()
+	}
+	s.mu.Unlock()
+	for _, x := range all {
+		f(x)
+	}
+}
+
+// accept begins an exchange for a new stream. It runs on the reader of st's connection.
+func (s *Server) accept(at *Downstream, st *stream, b *block) error {
+	x := &exchange{server: s, at: at, down: st, rnd: rand.Uint32(), keep: true, bodyDone: b.end}
+	st.x = x
+	x.rec.Reset()
+	x.rec.Direction, x.rec.Start, x.rec.Protocol = s.cfg.Direction, time.Now(), flow.HTTP2
+	x.rec.Peer, x.rec.MTLS = at.Peer, at.MTLS
+	h, err := validateRequest(b.fields)
+	if err != nil && !b.tooLarge || h.length > 0 && b.end {
+		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol, Cause: errMalformed}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.reader = st.conn
+	defer func() { x.reader = nil }()
+	ok := x.req.parse(b.fields, &h)
+	st.declared = h.length
+	x.rec.RequestID = x.req.id
+	if x.req.grpc {
+		x.rec.Protocol = flow.GRPC
+	}
+	switch {
+	case b.tooLarge:
+		x.fail(flow.TooLarge, nil)
+	case !ok:
+		x.fail(flow.BadRequest, fmt.Errorf("%w: method %q or path cannot be relayed", errMalformed, x.req.method))
+	default:
+		x.begin(at.Decide(&x.req, x.rnd, &x.rec))
+	}
+	return nil
+}

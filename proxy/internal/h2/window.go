@@ -1,0 +1,112 @@
+package h2
+
+import (
+	"golang.org/x/net/http2"
+)
+
+// maxHeld times the connection's window is how much may be held for slow streams before the connection as a whole is no
+// longer credited.
+const maxHeld = 4
+
+func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.StreamID == 0 {
+		c.sendWindow += int64(f.Increment)
+		if c.sendWindow > maxWindow {
+			return http2.ConnectionError(http2.ErrCodeFlowControl)
+		}
+		return nil
+	}
+	if c.idle(f.StreamID) {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	st := c.streams[f.StreamID]
+	if st == nil {
+		return nil
+	}
+	st.window += int64(f.Increment)
+	if st.window > maxWindow {
+		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeFlowControl}
+	}
+	c.queue(st)
+	return nil
+}
+
+func (c *conn) onSettings(f *http2.SettingsFrame) error {
+	if f.IsAck() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := f.ForeachSetting(func(s http2.Setting) error {
+		if err := s.Valid(); err != nil {
+			return err
+		}
+		return c.apply(s)
+	})
+	if err != nil {
+		return err
+	}
+	return c.putControl(appendSettingsAck(nil))
+}
+
+// apply takes one of the peer's settings over. Under mu.
+func (c *conn) apply(s http2.Setting) error {
+	switch s.ID {
+	case http2.SettingInitialWindowSize:
+		change := int64(s.Val) - c.initial
+		c.initial = int64(s.Val)
+		for _, st := range c.streams {
+			st.window += change
+			if st.window > maxWindow {
+				return http2.ConnectionError(http2.ErrCodeFlowControl)
+			}
+			c.queue(st)
+		}
+	case http2.SettingHeaderTableSize:
+		// A larger table than the default costs more memory than it saves bytes.
+		c.enc.SetMaxDynamicTableSize(min(s.Val, 4096))
+	case http2.SettingMaxConcurrentStreams:
+		c.maxActive = int(min(s.Val, uint32(c.limits.MaxUpstreamStreams)))
+	case http2.SettingEnablePush:
+		if c.client && s.Val != 0 {
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
+	}
+	return nil
+}
+
+// credit notes that n bytes of st have left for the other side, and announces it in batches of half a window.
+func (c *conn) credit(st *stream, n int) {
+	if n == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st.gone {
+		return
+	}
+	st.held -= n
+	c.held -= n
+	st.owed += int32(n)
+	if st.owed >= c.limits.StreamWindow/2 && !st.remoteClosed && !c.closed {
+		_ = c.putControl(appendWindowUpdate(nil, st.id, st.owed)) // over the cap the connection is shut anyway
+		st.recv += st.owed
+		st.owed = 0
+		c.wake.Signal()
+	}
+	c.creditConn()
+}
+
+// creditConn gives the connection's window back as bytes come in: one slow stream must not stop the others. Only when too
+// much is held for slow streams the whole connection waits. Under mu.
+func (c *conn) creditConn() {
+	if c.closed || c.recvOwed < c.limits.ConnWindow/2 || c.held > maxHeld*int(c.limits.ConnWindow) {
+		return
+	}
+	_ = c.putControl(appendWindowUpdate(nil, 0, c.recvOwed)) // over the cap the connection is shut anyway
+	c.recvWindow += c.recvOwed
+	c.recvOwed = 0
+	c.wake.Signal()
+}
