@@ -14,12 +14,13 @@ func (w *World) endpoints(svc *model.Service, workloads []*model.Workload) *Reso
 	body := &EndpointSet{Service: svc.Key.String(), IDs: w.allowedIDs(svc)}
 	origins := []model.Ref{ref(model.KindService, svc.Meta)}
 	for _, wl := range workloads {
-		if !allows(svc, AccountOf(wl)) || !wl.Address.IsValid() {
+		derived := endpointsOf(svc, wl)
+		if len(derived) == 0 || !wl.Address.IsValid() {
 			continue
 		}
 		origins = append(origins, ref(model.KindWorkload, wl.Meta))
-		for _, p := range targets(svc, wl) {
-			body.Endpoints = append(body.Endpoints, w.endpoint(wl, p))
+		for _, e := range derived {
+			body.Endpoints = append(body.Endpoints, w.endpoint(e))
 		}
 	}
 	slices.SortFunc(body.Endpoints, func(a, b Endpoint) int {
@@ -28,19 +29,19 @@ func (w *World) endpoints(svc *model.Service, workloads []*model.Workload) *Reso
 	return w.resource(EndpointsName(svc.Key), "endpoints", body, origins)
 }
 
-func (w *World) endpoint(wl *model.Workload, p target) Endpoint {
+func (w *World) endpoint(from model.Endpoint) Endpoint {
 	e := Endpoint{
-		Workload:   wl.Name,
-		Address:    wl.Address,
-		MeshPort:   wl.MeshPort,
-		Port:       p.port,
-		TargetPort: p.target,
-		Labels:     wl.Selectable,
-		Unknown:    wl.State == model.WorkloadUnknown,
-		Draining:   wl.State == model.WorkloadDraining,
+		Workload:   from.Workload.Name,
+		Address:    from.Address,
+		MeshPort:   from.MeshPort,
+		Port:       from.ServicePort,
+		TargetPort: from.TargetPort,
+		Labels:     from.Labels,
+		Unknown:    from.State == model.WorkloadUnknown,
+		Draining:   from.State == model.WorkloadDraining,
 	}
-	if wl.MeshPort != 0 {
-		e.ID = w.spiffeID(AccountOf(wl))
+	if from.MeshPort != 0 {
+		e.ID = w.spiffeID(Account{Namespace: from.Workload.Namespace, Name: from.Account})
 	}
 	return e
 }
@@ -54,11 +55,6 @@ func (w *World) allowedIDs(svc *model.Service) []string {
 	return slices.Compact(ids)
 }
 
-// allows says whether workloads of an account may be endpoints of a service.
-func allows(svc *model.Service, a Account) bool {
-	return slices.ContainsFunc(svc.Accounts, func(text string) bool { return accountOf(svc, text) == a })
-}
-
 // accountOf reads "account" or "namespace/account" as a service's list has it.
 func accountOf(svc *model.Service, text string) Account {
 	if ns, name, ok := strings.Cut(text, "/"); ok {
@@ -67,47 +63,8 @@ func accountOf(svc *model.Service, text string) Account {
 	return Account{Namespace: svc.Namespace, Name: text}
 }
 
-// target is where requests for one port of a service go in one workload.
-type target struct {
-	port     uint16
-	target   uint16
-	protocol model.Protocol
-}
-
-// targets pairs the ports of a service with those of a workload. A service without ports takes every port as the workload
-// registered it. A port that the workload does not serve gives nothing.
-func targets(svc *model.Service, wl *model.Workload) []target {
-	var out []target
-	if len(svc.Ports) == 0 {
-		for _, p := range wl.Ports {
-			out = append(out, target{p.ServicePort, p.Port, p.Protocol})
-		}
-	}
-	for _, sp := range svc.Ports {
-		own, registered := workloadPort(wl, sp.Port)
-		t := target{sp.Port, sp.TargetPort, sp.Protocol}
-		if t.target == 0 {
-			t.target = own.Port
-		}
-		if t.protocol == model.ProtocolUndeclared && registered {
-			t.protocol = own.Protocol
-		}
-		if t.target != 0 {
-			out = append(out, t)
-		}
-	}
-	slices.SortFunc(out, func(a, b target) int { return cmp.Or(cmp.Compare(a.port, b.port), cmp.Compare(a.target, b.target)) })
-	return out
-}
-
-// workloadPort is the workload's port for a service's port: the one registered for that number, else one for any.
-func workloadPort(wl *model.Workload, servicePort uint16) (model.WorkloadPort, bool) {
-	for _, wanted := range []uint16{servicePort, 0} {
-		for _, p := range wl.Ports {
-			if p.ServicePort == wanted {
-				return p, true
-			}
-		}
-	}
-	return model.WorkloadPort{}, false
+// endpointsOf is what one workload adds to a service: nothing when it does not name the service or may not. The rule is the
+// model's, so that discovery lists the endpoints that sidecars use.
+func endpointsOf(svc *model.Service, wl *model.Workload) []model.Endpoint {
+	return model.Endpoints(svc, []model.Workload{*wl})
 }

@@ -43,12 +43,13 @@ func (w *World) rule(namespace string, rule model.RouteRule) RouteRule {
 
 // winner is the route that counts of several for one service: the oldest, then the one with the lower name.
 func winner(routes []*model.Route) *model.Route {
-	if len(routes) == 0 {
-		return nil
+	var first *model.Route
+	for _, r := range routes {
+		if first == nil || r.Precedes(first) {
+			first = r
+		}
 	}
-	return slices.MinFunc(routes, func(a, b *model.Route) int {
-		return cmp.Or(a.CreateTime.Compare(b.CreateTime), strings.Compare(a.Name, b.Name))
-	})
+	return first
 }
 
 func servicePorts(svc *model.Service) []ServicePort {

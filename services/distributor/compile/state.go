@@ -34,6 +34,12 @@ func (s *State) Access(a Account) *Resource {
 	return s.closed
 }
 
+// Selected says whether a policy selects an account.
+func (s *State) Selected(a Account) bool { return s.access[a] != nil }
+
+// Registered says whether the catalogue has a workload of this name.
+func (s *State) Registered(workload model.Key) bool { return s.inbound[workload] != nil }
+
 // Inbound is a workload's own side. For a workload that is not registered it is empty, with the account given.
 func (s *State) Inbound(workload model.Key, account string) *Resource {
 	if r := s.inbound[workload]; r != nil {
@@ -73,13 +79,26 @@ func (s *State) Closure(k model.Key) []*Resource {
 		return nil
 	}
 	out := []*Resource{body, s.endpoints[k]}
+	for _, b := range s.Backends(k) {
+		out = append(out, s.endpoints[b])
+	}
+	return out
+}
+
+// Backends are the other services, of those that exist, that a service's rules name, each once.
+func (s *State) Backends(k model.Key) []model.Key {
+	body := s.services[k]
+	if body == nil {
+		return nil
+	}
+	var out []model.Key
 	seen := map[model.Key]bool{k: true}
 	svc, _ := body.Body.(*Service)
 	for _, rule := range svc.Rules {
 		for _, b := range rule.Backends {
 			if !seen[b.Service] && !b.Missing {
 				seen[b.Service] = true
-				out = append(out, s.endpoints[b.Service])
+				out = append(out, b.Service)
 			}
 		}
 	}

@@ -17,16 +17,16 @@ func (w *World) inbound(wl *model.Workload) *Resource {
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		svc := w.Services[model.Key{Namespace: wl.Namespace, Name: name}]
-		if svc == nil || !allows(svc, AccountOf(wl)) {
+		if svc == nil || !svc.Admits(wl.Namespace, wl.Account) {
 			continue
 		}
 		origins = append(origins, ref(model.KindService, svc.Meta))
-		for _, t := range targets(svc, wl) {
+		for _, e := range endpointsOf(svc, wl) {
 			body.Ports = append(body.Ports, InboundPort{
 				Service:    svc.Key.String(),
-				Port:       t.port,
-				TargetPort: t.target,
-				Protocol:   t.protocol,
+				Port:       e.ServicePort,
+				TargetPort: e.TargetPort,
+				Protocol:   e.Protocol,
 			})
 		}
 	}
