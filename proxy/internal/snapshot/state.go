@@ -124,6 +124,14 @@ func (s *State) Versions() map[string]string {
 	return versions
 }
 
+// Reopened is the state as it counts on a new stream: what was refused on the old one is not known to the new one's server, so
+// it does not count in the digest until it is sent again.
+func (s *State) Reopened() *State {
+	next := *s
+	next.offered = s.Versions()
+	return &next
+}
+
 // IndexVersions are the shards held, in order.
 func (s *State) IndexVersions() []*configpb.IndexShardVersion {
 	var versions []*configpb.IndexShardVersion

@@ -195,6 +195,7 @@ func (c *Client) open() (open *configpb.Open, sent map[string]struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.current = false
+	c.state = c.state.Reopened()
 	services := slices.Sorted(maps.Keys(c.wanted))
 	sent = make(map[string]struct{}, len(services))
 	for _, s := range services {
