@@ -36,7 +36,9 @@ test: arch ## Unit and script tests with the race detector; does all its own set
 	@$(GO) test -race $(UNIT)
 	@$(MAKE) --no-print-directory scripts
 
-scripts: $(BIN)/weft-shop ## Script tests: the real binaries, all in one process and one process each, with real programs.
+$(BIN)/etcd: ; @$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $@ go.etcd.io/etcd/server/v3
+
+scripts: $(BIN)/weft-shop $(BIN)/etcd ## Script tests: the real binaries, all in one process and one process each, with real programs.
 	@WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" WEFT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 20m ./integration/scripts
 
 check: ## A quick look for every save: vet and the unit tests of what changed, without the race detector.

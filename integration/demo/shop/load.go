@@ -58,11 +58,33 @@ func (t *tally) print() {
 	_ = json.NewEncoder(os.Stdout).Encode(t.t)
 }
 
+// end waits for the answers that are due.
+func (t *tally) end(running *sync.WaitGroup) error {
+	running.Wait()
+	t.print()
+	return nil
+}
+
+// answer is what the front end and reviews have in common.
+type answer struct {
+	Version string `json:"version"`
+	Review  review `json:"review"`
+}
+
+func (a answer) version() string {
+	if a.Version != "" {
+		return a.Version
+	}
+	return a.Review.Version
+}
+
 // load sends requests at a fixed rate, whatever the answers (an open loop), until it is stopped.
 func load(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("load", flag.ContinueOnError)
 	target := fs.String("target", "", "address of the front end")
+	path := fs.String("path", "/product/", "path of the requests, to which a product is added")
 	rate := fs.Int("rate", 100, "requests a second")
+	total := fs.Int("total", 0, "end after this many requests (default: when stopped)")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -81,18 +103,19 @@ func load(ctx context.Context, args []string) error {
 		select {
 		case <-send.C:
 			n++
-			url := fmt.Sprintf("http://%s/product/p%d", *target, n%50)
+			url := fmt.Sprintf("http://%s%sp%d", *target, *path, n%50)
 			running.Go(func() {
-				var p page
-				err := fetch(context.WithoutCancel(ctx), client, url, &p)
-				seen.add(p.Review.Version, err)
+				var got answer
+				err := fetch(context.WithoutCancel(ctx), client, url, &got)
+				seen.add(got.version(), err)
 			})
 		case <-show.C:
 			seen.print()
 		case <-ctx.Done():
-			running.Wait()
-			seen.print()
-			return nil
+			return seen.end(&running)
+		}
+		if n == *total && n > 0 {
+			return seen.end(&running)
 		}
 	}
 }
