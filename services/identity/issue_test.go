@@ -162,7 +162,7 @@ func TestID2_PeersOfAnotherAuthorityAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, csr := newCSR(t, elliptic.P256())
 			_, err := issue(t, r.as(t, m), &identitypb.IssueX509SVIDRequest{Csr: csr})
-			refused(t, err, codes.Unavailable, "certificate")
+			refused(t, err, codes.Unavailable) // the handshake fails; which side says so first is a matter of time
 		})
 	}
 	t.Run("nobody", func(t *testing.T) {
