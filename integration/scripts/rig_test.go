@@ -223,7 +223,7 @@ func (r *rig) eventually(ts *testscript.TestScript, neg bool, args []string) {
 	err = harness.Eventually(ctx, func() error {
 		out, err := output(ctx, ts, args[1:])
 		if pattern.MatchString(out) == neg {
-			return fmt.Errorf("%s (%v), want match of %q to be %v", out, err, args[0], !neg)
+			return errors.Join(fmt.Errorf("%s\nwant match of %q to be %v", out, args[0], !neg), err)
 		}
 		return nil
 	})

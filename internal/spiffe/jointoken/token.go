@@ -60,7 +60,8 @@ func (t Token) Anchor(chain []*x509.Certificate) (*x509.Certificate, error) {
 			return cert, nil
 		}
 	}
-	return nil, fmt.Errorf("join token %q: the server presents no authority that the token names (%d certificates, %d hashes): it is not the control plane that minted the token, or its authorities have changed since; ask for a new token",
+	return nil, fmt.Errorf("join token %q: the server presents no authority that the token names (%d certificates, %d hashes): "+
+		"it is not the control plane that minted the token, or its authorities have changed since; ask for a new token",
 		t.ID, len(chain), len(t.Roots))
 }
 
