@@ -45,13 +45,18 @@ type Env struct {
 	Replica string
 	// Peers finds the other replicas of this service.
 	Peers Peers
-	// Listen hands over a listener that the process opened for the service beside its gRPC port, once: ListenREST for the
-	// gateway, which serves HTTPS or HTTP on it as it likes and closes it.
+	// Listen hands over a listener that the process opened for the service, once: ListenGRPC and ListenREST for the gateway,
+	// whose callers are people without SVIDs. It serves them in Run as it likes, and closes them.
 	Listen func(name string) (net.Listener, error)
 }
 
-// ListenREST names the listener of the gateway's REST API and console.
-const ListenREST = "rest"
+// Names of the gateway's listeners.
+const (
+	// ListenGRPC is its gRPC port, which no server of the process serves.
+	ListenGRPC = "grpc"
+	// ListenREST is its REST API and console.
+	ListenREST = "rest"
+)
 
 // Peers finds the other replicas of the same service through leased keys in the service's own part of the store.
 type Peers interface {

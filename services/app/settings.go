@@ -34,7 +34,7 @@ type Settings struct {
 
 	// Listen says where this process listens.
 	Listen Listen `koanf:",squash"`
-	// Peers says where services are that are not in this process.
+	// Addresses says where services are that are not in this process.
 	Addresses Addresses `koanf:",squash"`
 	// Store says where state is kept.
 	Store StoreSettings `koanf:",squash"`
@@ -62,6 +62,8 @@ type Listen struct {
 	Gateway     int `koanf:"gateway-port"`
 	// GatewayREST is the port of the gateway's REST API and console.
 	GatewayREST int `koanf:"gateway-rest-port"`
+	// GatewayTLS is on, off, or auto: off on loopback and on elsewhere.
+	GatewayTLS string `koanf:"gateway-tls"`
 }
 
 // Addresses are host:port lists of services that run in other processes. A service of this process needs none: once it
@@ -127,7 +129,7 @@ func Default() *Settings {
 		Drain:       30 * time.Second,
 		Listen: Listen{
 			Host: "127.0.0.1", Discovery: 9711, Identity: 9712, Policy: 9713, Telemetry: 9714, Distributor: 9715,
-			Gateway: 9701, GatewayREST: 9700,
+			Gateway: 9701, GatewayREST: 9700, GatewayTLS: "auto",
 		},
 		Identity: IdentitySettings{SVIDTTL: 48 * time.Hour, JoinTokenTTL: 10 * time.Minute},
 		Lease:    LeaseSettings{TTL: 10 * time.Second, Heartbeat: 3 * time.Second},

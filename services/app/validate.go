@@ -62,6 +62,7 @@ func (s *Settings) validateNetwork(p *problems) {
 		}
 	}
 	port("gateway-rest-port", s.Listen.GatewayREST)
+	p.oneOf("gateway-tls", s.Listen.GatewayTLS, "auto", "on", "off")
 }
 
 func (s *Settings) validateStore(p *problems) {
