@@ -172,15 +172,17 @@ func (s *session) run(ctx context.Context, ss configpb.ConfigService_StreamServe
 
 // reason is why the stream ends. When the replica drains, its sidecars are told to move first, spread over some time.
 func (s *session) reason(ctx context.Context, ss configpb.ConfigService_StreamServer) error {
-	if rpc.Draining(ctx) {
-		return s.goAway(ss)
-	}
+	err := ctx.Err()
 	select {
 	case <-s.ended:
-		return s.err
+		err = s.err
 	default:
-		return ctx.Err()
 	}
+	// A receive may say that the server drains a moment before the context does.
+	if rpc.Draining(ctx) || fault.Is(err, fault.Unavailable) {
+		return s.goAway(ss)
+	}
+	return err
 }
 
 func (s *session) goAway(ss configpb.ConfigService_StreamServer) error {
