@@ -2,146 +2,154 @@ package match
 
 import "bytes"
 
-// CleanPath makes the path that rules are matched against from a request target: without query and fragment, with percent
-// encodings in one form (unreserved characters bare, the others in upper case), repeated slashes merged and dot segments
-// resolved. ok is false for what two readers could take for two different paths: a broken or control-character encoding, a
-// path that climbs above its root, or dot segments that only appear once an encoded slash, a backslash or a parameter is
-// read as the end of a segment. Such a request must be refused, not matched.
+// CleanPath makes the one form of a request target's path that rules see and that is forwarded, so that what was judged is
+// what the program gets. It drops the query, decodes escaped letters, digits and "-._~", writes other escapes in capitals,
+// merges slashes and resolves "." and "..". An escaped slash stays an escaped slash.
 //
-// A target that is clean already is returned as a view of itself; otherwise the path is appended to dst[:0].
+// ok is false for what different programs would read differently, which no rule could judge: a path that does not start
+// with "/" (but "*" is a path), a broken escape, an escaped NUL, a backslash, "..", "." or such a segment with parameters
+// ("..;x") beside an escaped slash or by themselves with parameters, or ".." above the root.
+//
+// It returns a part of target when that is clean already and otherwise what it appended to dst.
 func CleanPath(dst, target []byte) (path []byte, ok bool) {
-	if i := bytes.IndexAny(target, "?#"); i >= 0 {
-		target = target[:i]
+	path = target
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		path = target[:i]
 	}
-	if len(target) == 1 && target[0] == '*' {
-		return target, true
+	if string(path) == "*" {
+		return path, true
 	}
-	if len(target) == 0 || target[0] != '/' {
+	if len(path) == 0 || path[0] != '/' {
 		return nil, false
 	}
-	if isClean(target) {
-		return target, true
+	if isClean(path) {
+		return path, true
 	}
-	return clean(dst[:0], target)
+	start := len(dst)
+	dst, ok = decode(dst, path)
+	if !ok {
+		return nil, false
+	}
+	return resolve(dst[start:])
 }
 
-// isClean is quick and may say no too often.
-func isClean(target []byte) bool {
-	previous := byte(0)
-	for _, c := range target {
-		if c <= ' ' || c == 0x7f || c == '%' || c == '\\' || c == ';' || previous == '/' && (c == '/' || c == '.') {
+// isClean is the common case: nothing that the slow way would look at.
+func isClean(path []byte) bool {
+	for i, c := range path {
+		switch c {
+		case '%', '\\', ';', '#':
 			return false
+		case '/':
+			if i+1 < len(path) && (path[i+1] == '/' || path[i+1] == '.') {
+				return false
+			}
 		}
-		previous = c
 	}
 	return true
 }
 
-func clean(out, target []byte) ([]byte, bool) {
-	for len(target) > 0 {
-		segment := target[1:] // target begins with a slash
-		end := bytes.IndexByte(segment, '/')
-		last := end < 0
-		if last {
-			end = len(segment)
+// decode appends path with its escapes in one form.
+func decode(dst, path []byte) ([]byte, bool) {
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '\\' || c == '#' {
+			return dst, false
 		}
-		target = segment[end:]
-
-		start := len(out)
-		var ok bool
-		if out, ok = appendSegment(append(out, '/'), segment[:end]); !ok {
-			return nil, false
-		}
-		switch name := out[start+1:]; {
-		case string(name) == "..":
-			if start == 0 {
-				return nil, false
-			}
-			out = out[:bytes.LastIndexByte(out[:start], '/')]
-		case string(name) == ".", len(name) == 0:
-			out = out[:start]
-		case hidesDots(name):
-			return nil, false
-		default:
-			continue
-		}
-		if last {
-			out = append(out, '/')
-		}
-	}
-	return out, true
-}
-
-// appendSegment decodes what may be decoded without changing the meaning.
-func appendSegment(out, segment []byte) ([]byte, bool) {
-	for i := 0; i < len(segment); i++ {
-		c := segment[i]
 		if c != '%' {
-			if c <= ' ' || c == 0x7f {
-				return nil, false
-			}
-			out = append(out, c)
+			dst = append(dst, c)
 			continue
 		}
-		if i+2 >= len(segment) {
-			return nil, false
+		if i+2 >= len(path) {
+			return dst, false
 		}
-		hi, ok1 := unhex(segment[i+1])
-		lo, ok2 := unhex(segment[i+2])
-		c = hi<<4 | lo
-		if !ok1 || !ok2 || c < ' ' || c == 0x7f {
-			return nil, false
-		}
-		if unreserved(c) {
-			out = append(out, c)
-		} else {
-			out = append(out, '%', upperHex(hi), upperHex(lo))
+		hi, lo := unhex(path[i+1]), unhex(path[i+2])
+		if hi > 15 || lo > 15 {
+			return dst, false
 		}
 		i += 2
+		c = hi<<4 | lo
+		switch {
+		case c == 0 || c == '\\':
+			return dst, false
+		case unreserved(c):
+			dst = append(dst, c)
+		default:
+			dst = append(dst, '%', upperHex[hi], upperHex[lo])
+		}
+	}
+	return dst, true
+}
+
+// resolve merges slashes and resolves dot segments of path in place.
+func resolve(path []byte) ([]byte, bool) {
+	out := path[:1]
+	for i := 1; i < len(path); {
+		end := len(path)
+		if n := bytes.IndexByte(path[i:], '/'); n >= 0 {
+			end = i + n
+		}
+		segment, last := path[i:end], end == len(path)
+		i = end + 1
+		switch {
+		case ambiguous(segment):
+			return nil, false
+		case len(segment) == 0 || string(segment) == ".":
+		case string(segment) == "..":
+			if len(out) == 1 {
+				return nil, false
+			}
+			out = out[:bytes.LastIndexByte(out[:len(out)-1], '/')+1]
+		default:
+			out = append(out, segment...)
+			if !last {
+				out = append(out, '/')
+			}
+		}
 	}
 	return out, true
 }
 
-// hidesDots says whether a segment holds a dot segment for readers who split it further.
-func hidesDots(segment []byte) bool {
-	piece := 0 // length of the current piece when it is dots only, else -1
-	for i := 0; i < len(segment); i++ {
-		switch c := segment[i]; {
-		case c == '\\' || c == ';':
-			if piece == 1 || piece == 2 {
-				return true
-			}
-			piece = 0
-		case c == '%' && (string(segment[i:i+3]) == "%2F" || string(segment[i:i+3]) == "%5C"):
-			if piece == 1 || piece == 2 {
-				return true
-			}
-			piece = 0
-			i += 2
-		case c == '.' && piece >= 0:
-			piece++
-		default:
-			piece = -1
-		}
+// ambiguous says whether some program would see a dot segment in what is not one: next to an escaped slash, or with
+// parameters that it strips.
+func ambiguous(segment []byte) bool {
+	if bytes.IndexByte(segment, '%') < 0 && bytes.IndexByte(segment, ';') < 0 {
+		return false
 	}
-	return piece == 1 || piece == 2
+	pieces := 0
+	for {
+		piece, rest, escaped := bytes.Cut(segment, []byte("%2F"))
+		pieces++
+		name, _, params := bytes.Cut(piece, []byte(";"))
+		if !params {
+			name, _, params = bytes.Cut(piece, []byte("%3B"))
+		}
+		dots := string(name) == "." || string(name) == ".."
+		if dots && (params || escaped || pieces > 1) {
+			return true
+		}
+		if !escaped {
+			return false
+		}
+		segment = rest
+	}
 }
 
+const upperHex = "0123456789ABCDEF"
+
+// unhex returns the digit's value, or 255.
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 255
+}
+
+// unreserved are the characters that mean the same escaped or not (RFC 3986 section 2.3).
 func unreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
 }
-
-func unhex(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10, true
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10, true
-	default:
-		return 0, false
-	}
-}
-
-func upperHex(nibble byte) byte { return "0123456789ABCDEF"[nibble] }

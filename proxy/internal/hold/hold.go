@@ -67,6 +67,28 @@ func (h *Hold) ready() *table.Table {
 	return h.cfg.Tables.Load()
 }
 
+// Identity returns None once there is an SVID, or NotReady.
+func (h *Hold) Identity(ctx context.Context) flow.Reason {
+	if h.cfg.Identity.Load() != nil {
+		return flow.None
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Ready)
+	defer cancel()
+	if _, err := h.cfg.Identity.Wait(ctx); err != nil {
+		return flow.NotReady
+	}
+	return flow.None
+}
+
+// Now is Service without waiting: nil when there is something to wait for, or to refuse.
+func (h *Hold) Now(name string) (*table.Table, *table.Service) {
+	t := h.ready()
+	if t == nil {
+		return nil, nil
+	}
+	return t, t.Services[name]
+}
+
 // Service returns the current table and the body of a service ("namespace/name"). A service that the index does not know is
 // NoRoute at once (it stays wanted, so that it works as soon as it exists); one that has no body in time is NotSubscribed.
 func (h *Hold) Service(ctx context.Context, name string) (*table.Table, *table.Service, flow.Reason) {

@@ -1,0 +1,200 @@
+package forward
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/h1"
+	"github.com/weft-mesh/weft/proxy/internal/table"
+	"github.com/weft-mesh/weft/proxy/internal/wire"
+)
+
+// Upstream keeps connections to endpoints.
+type Upstream interface {
+	// Get returns a connection, new or not (see wire.Conn.Fresh); Dial always a new one.
+	Get(ctx context.Context, ep *table.Endpoint) (*wire.Conn, error)
+	Dial(ctx context.Context, ep *table.Endpoint) (*wire.Conn, error)
+	// Put gives one back whose exchange is complete.
+	Put(c *wire.Conn)
+}
+
+// Decider walks the earlier stages for the requests of one client connection. Its errors are *flow.Failure.
+type Decider interface {
+	// Admit is asked once for each request, before anything else is done for it.
+	Admit(ctx context.Context, req *h1.Request, rec *flow.Record) error
+	// Target chooses where a try goes, by the newest table. failed lists endpoints that failed this request. Each Target
+	// that succeeds is followed by one Settle.
+	Target(ctx context.Context, req *h1.Request, failed []*table.Endpoint, rec *flow.Record) (Target, error)
+	// Settle says what became of the last Target.
+	Settle(o Outcome)
+	// Retry asks the budget for one more try.
+	Retry() bool
+}
+
+// Target is where one try goes.
+type Target struct {
+	Endpoint *table.Endpoint
+	// Mesh: another sidecar answers there.
+	Mesh bool
+	// Source is told to the app as weft-source.
+	Source string
+	// Timeout of the whole request; 0: none.
+	Timeout time.Duration
+	Retry   table.RetryPolicy
+}
+
+// Outcome is what became of a try.
+type Outcome struct {
+	// Latency until the response began.
+	Latency time.Duration
+	// Failed: the endpoint broke off, or answered that it cannot (5xx).
+	Failed bool
+	// ConnectFailed: no connection could be made.
+	ConnectFailed bool
+	// Abandoned: it says nothing about the endpoint.
+	Abandoned bool
+}
+
+// Session is what the listener knows of the client's connection.
+type Session interface {
+	// Idle marks the wait for another request; false: end now.
+	Idle() bool
+	// Busy marks the beginning of an exchange; false: the session was ended.
+	Busy() bool
+	// Draining: this exchange should be the last.
+	Draining() bool
+}
+
+// Config of an engine.
+type Config struct {
+	// Direction of this hop.
+	Direction flow.Direction
+	Upstream  Upstream
+	// Emit gets every record once, valid during the call only.
+	Emit func(*flow.Record)
+	// HeadTimeout bounds the arrival of a head; 0: 10 s.
+	HeadTimeout time.Duration
+	// KeepAlive is how long a client may stay without a request; 0: 10 min. Pools of callers give up sooner.
+	KeepAlive time.Duration
+	// StreamIdle ends exchanges and relays on which nothing moves; 0: 1 h.
+	StreamIdle time.Duration
+}
+
+// Engine serves client connections. Make one with New; it is safe for use by many goroutines.
+type Engine struct {
+	cfg Config
+
+	mu    sync.Mutex
+	lives map[*live]struct{}
+}
+
+// New makes an engine.
+func New(cfg Config) *Engine {
+	for _, d := range []struct {
+		field    *time.Duration
+		fallback time.Duration
+	}{{&cfg.HeadTimeout, 10 * time.Second}, {&cfg.KeepAlive, 10 * time.Minute}, {&cfg.StreamIdle, time.Hour}} {
+		if *d.field == 0 {
+			*d.field = d.fallback
+		}
+	}
+	return &Engine{cfg: cfg, lives: map[*live]struct{}{}}
+}
+
+// live is what is under way on one client connection, as other goroutines may see it.
+type live struct {
+	peer spiffeid.ID
+
+	mu      sync.Mutex
+	active  bool
+	request *h1.Request // nil: a byte stream
+	client  *wire.Conn
+	up      *wire.Conn
+	denied  bool
+}
+
+// Recheck ends every request and byte stream under way that permit does not allow any more. A byte stream has no request.
+func (e *Engine) Recheck(permit func(peer spiffeid.ID, req flow.Request) bool) {
+	e.mu.Lock()
+	all := make([]*live, 0, len(e.lives))
+	for l := range e.lives {
+		all = append(all, l)
+	}
+	e.mu.Unlock()
+	for _, l := range all {
+		l.recheck(permit)
+	}
+}
+
+func (l *live) recheck(permit func(peer spiffeid.ID, req flow.Request) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.active {
+		return
+	}
+	allowed := false
+	if l.request == nil {
+		allowed = permit(l.peer, nil)
+	} else {
+		view := l.request.View()
+		allowed = permit(l.peer, &view)
+	}
+	if !allowed {
+		l.cut()
+	}
+}
+
+func (l *live) deny() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut()
+}
+
+// cut ends both connections; the caller holds mu.
+func (l *live) cut() {
+	l.denied = true
+	l.client.Abort()
+	if l.up != nil {
+		l.up.Abort()
+	}
+}
+
+// begin makes a request visible; end hides it and says whether it was denied meanwhile.
+func (l *live) begin(req *h1.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.active, l.request = true, req
+}
+
+func (l *live) end() (denied bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.active, l.request, l.up = false, nil, nil
+	return l.denied
+}
+
+// use makes the upstream connection of the current try visible; nil hides it before it is given back or closed.
+func (l *live) use(up *wire.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.up = up
+	if l.denied && up != nil {
+		up.Abort()
+	}
+}
+
+func (e *Engine) add(l *live) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lives[l] = struct{}{}
+}
+
+func (e *Engine) remove(l *live) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.lives, l)
+}

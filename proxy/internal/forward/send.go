@@ -1,0 +1,133 @@
+package forward
+
+import (
+	"errors"
+	"io"
+
+	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/h1"
+	"github.com/weft-mesh/weft/proxy/internal/wire"
+)
+
+// sender streams a request body upstream while the exchange waits for the response: servers may answer early, or hold a
+// conversation.
+type sender struct {
+	client, up *wire.Conn
+	body       h1.Body
+	framing    h1.Framing
+	ended      chan struct{} // closed at the end; the fields below may be read then
+	clientErr  error         // the client broke off, or sent what is no body
+	upErr      error         // upstream took no more
+}
+
+func startSender(x *exchange) *sender {
+	s := &sender{client: x.client, up: x.up, framing: x.req.Body, ended: make(chan struct{})}
+	s.body.Reset(x.req.Body, x.req.Length)
+	go s.run()
+	return s
+}
+
+func (s *sender) run() {
+	defer close(s.ended)
+	s.client.Expect(wire.Large)
+	buf := wire.Get(wire.Large)
+	defer buf.Release()
+	for !s.body.Done() {
+		if len(s.client.Buffered()) == 0 {
+			if err := s.client.Fill(); err != nil {
+				s.fail(flow.Fail(flow.ClientGone, err))
+				return
+			}
+		}
+		out, err := s.take(buf.B[:0])
+		if err != nil {
+			s.fail(flow.Fail(flow.BadRequest, err))
+			return
+		}
+		if len(out) == 0 { // an incomplete piece of framing
+			if err := s.client.Fill(); err != nil {
+				s.fail(flow.Fail(flow.ClientGone, err))
+				return
+			}
+			continue
+		}
+		if _, s.upErr = s.up.Write(out); s.upErr != nil {
+			return
+		}
+	}
+	s.client.Expect(0)
+}
+
+// take decodes what is buffered and frames it anew, as much as fits.
+func (s *sender) take(out []byte) ([]byte, error) {
+	for !s.body.Done() && len(out)+wire.Medium < wire.Large {
+		in := s.client.Buffered()
+		data, used, err := s.body.Decode(in[:min(len(in), wire.Medium)])
+		if err != nil || used == 0 {
+			return out, err
+		}
+		if s.framing == h1.Chunked {
+			out = h1.AppendChunk(out, data)
+		} else {
+			out = append(out, data...)
+		}
+		s.client.Discard(used)
+	}
+	if s.body.Done() && s.framing == h1.Chunked {
+		out = s.body.AppendEnd(out)
+	}
+	return out, nil
+}
+
+// fail makes the exchange, which waits for upstream, notice.
+func (s *sender) fail(err error) {
+	s.clientErr = err
+	s.up.Interrupt()
+}
+
+// clientError is why the client's side broke, if the sender has ended by that.
+func (s *sender) clientError() error {
+	select {
+	case <-s.ended:
+		return s.clientErr
+	default:
+		return nil
+	}
+}
+
+// stopSender waits for the end of a streamed body, cutting it short if it has not come. Upstream must take no more then, or
+// have been closed.
+func (x *exchange) stopSender() {
+	s := x.sender
+	if s == nil {
+		return
+	}
+	select {
+	case <-s.ended:
+	default:
+		x.client.Interrupt()
+		<-s.ended
+	}
+	x.rec.BytesSent = s.body.Count
+	if !s.body.Done() || s.upErr != nil || s.clientErr != nil {
+		x.last = true
+	}
+	x.sender = nil
+}
+
+// senderDone says whether the whole body has been sent.
+func (x *exchange) senderDone() bool {
+	s := x.sender
+	if s == nil {
+		return true
+	}
+	select {
+	case <-s.ended:
+		return s.body.Done() && s.upErr == nil
+	default:
+		return false
+	}
+}
+
+// ended says whether a stream came to its regular end.
+func ended(err error) bool { return errors.Is(err, io.EOF) }

@@ -1,0 +1,346 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/h1"
+	"github.com/weft-mesh/weft/proxy/internal/wire"
+)
+
+const (
+	// safeTries is how often a request is tried when every try was provably without effect.
+	safeTries = 4
+	// maxWhole is the largest body that is waited for, so that it goes out in one write and can be sent again.
+	maxWhole = 16 << 10
+	// maxInformational is how many 1xx responses one request may have.
+	maxInformational = 10
+)
+
+// failure is a try that did not lead to a response.
+type failure struct {
+	err error
+	// again: sending the request once more is provably harmless.
+	again bool
+	// elsewhere: the endpoint is at fault, not the one connection.
+	elsewhere bool
+	// budgeted: the route asked for such retries and counts them.
+	budgeted bool
+	// granted: the budget has been asked already.
+	granted bool
+}
+
+// request walks one parsed request to its end.
+func (x *exchange) request() {
+	if x.req.Connect {
+		x.refuse(flow.Fail(flow.BadRequest, errConnect))
+		return
+	}
+	if err := x.decider.Admit(x.ctx, &x.req, &x.rec); err != nil {
+		x.refuse(err)
+		return
+	}
+	if err := x.gather(); err != nil {
+		x.refuse(flow.Fail(flow.ClientGone, err))
+		return
+	}
+	if f := x.tries(); f != nil {
+		x.refuse(f)
+	}
+	x.stopSender()
+	x.outBuf.Release()
+	x.outBuf, x.out = nil, nil
+}
+
+// gather waits for the whole of a small body, unless the client waits for us.
+func (x *exchange) gather() error {
+	x.whole = !x.req.HasBody()
+	if x.whole || x.req.Body != h1.Sized || x.req.Length > maxWhole || x.req.Continue {
+		return nil
+	}
+	x.client.Expect(int(x.req.Length))
+	defer x.client.Expect(0)
+	for len(x.client.Buffered()) < int(x.req.Length) {
+		if err := x.client.Fill(); err != nil {
+			return err
+		}
+	}
+	x.whole = true
+	return nil
+}
+
+// compose writes the request for upstream, once for all tries.
+func (x *exchange) compose(target Target) {
+	if x.outBuf != nil {
+		return
+	}
+	x.outBuf = wire.Get(wire.Small)
+	x.out = h1.AppendRequest(x.outBuf.B[:0], &x.req, h1.RequestEdit{RequestID: x.rec.RequestID, Source: target.Source, Host: target.Endpoint.Service})
+	if n := int(x.req.Length); x.whole && x.req.HasBody() {
+		x.out = append(x.out, x.client.Buffered()[:n]...)
+		x.client.Discard(n)
+		x.rec.BytesSent = int64(n)
+	}
+}
+
+// tries sends the request until it is answered; the error is what to tell the client.
+func (x *exchange) tries() error {
+	fresh := len(x.req.Upgrade) > 0
+	var last *failure
+	for {
+		target, err := x.decider.Target(x.ctx, &x.req, x.failed, &x.rec)
+		if err != nil {
+			if last != nil { // what happened tells more than that nothing is left
+				return last.err
+			}
+			return err
+		}
+		if last != nil && last.elsewhere && slices.Contains(x.failed, target.Endpoint) {
+			x.decider.Settle(Outcome{Abandoned: true})
+			return last.err
+		}
+		x.compose(target)
+		x.rec.Tries++
+		x.rec.Endpoint = target.Endpoint
+		if last = x.try(target, fresh); last == nil {
+			return nil
+		}
+		if last.elsewhere {
+			x.failed = append(x.failed, target.Endpoint)
+		}
+		if !x.mayRetry(last, target) {
+			return last.err
+		}
+		fresh = true
+	}
+}
+
+func (x *exchange) mayRetry(f *failure, target Target) bool {
+	limit := max(safeTries, 1+target.Retry.Attempts)
+	if f.budgeted {
+		limit = 1 + target.Retry.Attempts
+	}
+	if !f.again || x.rec.Tries >= limit || x.ctx.Err() != nil {
+		return false
+	}
+	if end := x.deadline(target, false); !end.IsZero() && !time.Now().Before(end) {
+		return false
+	}
+	return f.granted || x.decider.Retry()
+}
+
+// try makes one attempt. A nil failure means that the client has its response, or cannot get one any more.
+func (x *exchange) try(target Target, fresh bool) *failure {
+	begin := time.Now()
+	up, f := x.connect(target, fresh)
+	if f != nil {
+		return f
+	}
+	x.up = up
+	x.live.use(up)
+	up.Arm(x.engine.cfg.StreamIdle)
+	timed := x.deadline(target, true)
+	if !timed.IsZero() {
+		up.SetDeadline(timed)
+	}
+	f = x.send()
+	if f == nil {
+		f = x.receive(target)
+	}
+	latency := time.Since(begin)
+	if f == nil && x.retryStatus(target) {
+		f = &failure{err: x.wrap(flow.UpstreamReset, target.Endpoint, errStatus), again: true, budgeted: true, granted: true}
+		x.failed = append(x.failed, target.Endpoint)
+	}
+	if f != nil {
+		x.drop()
+		x.decider.Settle(Outcome{Latency: latency, Failed: true, Abandoned: flow.ReasonOf(f.err, flow.None) == flow.ClientGone})
+		return f
+	}
+	complete := x.respond(target)
+	failed := x.resp.Status >= 500 || x.rec.Reason == flow.UpstreamReset || x.rec.Reason == flow.Timeout
+	x.decider.Settle(Outcome{Latency: latency, Failed: failed})
+	x.release(complete, !timed.IsZero())
+	return nil
+}
+
+func (x *exchange) connect(target Target, fresh bool) (*wire.Conn, *failure) {
+	get := x.engine.cfg.Upstream.Get
+	if fresh {
+		get = x.engine.cfg.Upstream.Dial
+	}
+	ctx, end := x.ctx, x.deadline(target, true)
+	if !end.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
+	}
+	up, err := get(ctx, target.Endpoint)
+	if err == nil {
+		if up.Fresh && target.Mesh {
+			x.rec.Handshakes++
+		}
+		return up, nil
+	}
+	reason := flow.ReasonOf(err, flow.Connect)
+	fault := reason == flow.Connect || reason == flow.TLS
+	x.decider.Settle(Outcome{Failed: fault, ConnectFailed: fault, Abandoned: !fault})
+	if _, ok := errors.AsType[*flow.Failure](err); !ok {
+		err = flow.Fail(reason, err)
+	}
+	return nil, &failure{err: err, again: fault, elsewhere: fault}
+}
+
+// send writes the request, and starts streaming its body if that is not part of out.
+func (x *exchange) send() *failure {
+	exchange := x.up.Write
+	if x.whole {
+		exchange = x.up.Turn
+	}
+	if n, err := exchange(x.out); err != nil {
+		return x.broken(err, n == 0)
+	}
+	if !x.whole {
+		x.sender = startSender(x)
+	}
+	return nil
+}
+
+// broken judges an error of the upstream connection before any byte of a response. untouched: nothing was sent.
+func (x *exchange) broken(err error, untouched bool) *failure {
+	ep := x.rec.Endpoint
+	if x.sender != nil {
+		if cause := x.sender.clientError(); cause != nil {
+			return &failure{err: cause}
+		}
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &failure{err: x.wrap(flow.Timeout, ep, err), again: x.repeatable(), elsewhere: true, budgeted: true}
+	case refused(err):
+		// The server ends the handshake only after we may send; it has read nothing of the request.
+		return &failure{err: x.wrap(flow.TLS, ep, err), again: x.whole, elsewhere: true}
+	}
+	// A connection that was idle may have been closed by the server at the moment of the write: that is no fault.
+	return &failure{err: x.wrap(flow.UpstreamReset, ep, err), again: untouched || x.repeatable(), elsewhere: x.up.Fresh}
+}
+
+// repeatable says that a request of which bytes were sent may be sent again.
+func (x *exchange) repeatable() bool { return x.whole && x.req.Idempotent() }
+
+// refused says whether the error is a TLS alert of the other side.
+func refused(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
+}
+
+var errStatus = errors.New("the route retries the status of the response")
+
+// retryStatus says whether the response that has just begun should be thrown away for another try.
+func (x *exchange) retryStatus(target Target) bool {
+	if !x.repeatable() || !slices.Contains(target.Retry.Statuses, x.resp.Status) || x.rec.Tries > target.Retry.Attempts {
+		return false
+	}
+	// Without leave to retry, the client gets this response.
+	return x.decider.Retry()
+}
+
+// deadline is when the request, or also the try, has taken too long; zero: never.
+func (x *exchange) deadline(target Target, perTry bool) (end time.Time) {
+	if target.Timeout > 0 {
+		end = x.rec.Start.Add(target.Timeout)
+	}
+	if perTry && target.Retry.PerTry > 0 {
+		if t := time.Now().Add(target.Retry.PerTry); end.IsZero() || t.Before(end) {
+			end = t
+		}
+	}
+	return end
+}
+
+// receive waits for the head of the final response and parses it; it stays in the buffer of up.
+func (x *exchange) receive(target Target) *failure {
+	for range maxInformational + 1 {
+		end, f := x.responseHead()
+		if f != nil {
+			return f
+		}
+		if err := x.resp.Parse(x.up.Buffered()[:end], x.req.Method()); err != nil {
+			return x.invalid(err)
+		}
+		if !x.resp.Informational() {
+			x.headLen = end
+			return nil
+		}
+		if x.req.Minor() == 1 {
+			edit := h1.ResponseEdit{Mesh: target.Mesh}
+			if _, err := x.client.Write(h1.AppendResponse(nil, &x.resp, edit)); err != nil {
+				return &failure{err: flow.Fail(flow.ClientGone, err)}
+			}
+		}
+		x.up.Discard(end)
+	}
+	return x.invalid(h1.ErrHeadSize)
+}
+
+func (x *exchange) responseHead() (end int, f *failure) {
+	from := 0
+	for {
+		if len(x.up.Buffered()) > 0 {
+			var err error
+			if end, from, err = h1.HeadEnd(x.up.Buffered(), from); err != nil {
+				return 0, x.invalid(err)
+			}
+			if end > 0 {
+				return end, nil
+			}
+		}
+		err := x.up.Fill()
+		switch {
+		case err == nil:
+		case errors.Is(err, wire.ErrFull):
+			return 0, x.invalid(h1.ErrHeadSize)
+		case len(x.up.Buffered()) > 0 && !errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, &failure{err: x.wrap(flow.UpstreamReset, x.rec.Endpoint, io.ErrUnexpectedEOF), elsewhere: true}
+		default:
+			return 0, x.broken(err, false)
+		}
+	}
+}
+
+func (x *exchange) invalid(err error) *failure {
+	return &failure{err: x.wrap(flow.UpstreamProtocol, x.rec.Endpoint, err), elsewhere: true}
+}
+
+// drop closes the upstream connection of a try that failed.
+func (x *exchange) drop() {
+	x.live.use(nil)
+	x.up.Abort()
+	x.stopSender()
+	x.up.Close()
+	x.up = nil
+}
+
+// release ends a try that was answered: the connection is kept only if both sides are done with the exchange.
+func (x *exchange) release(complete, timed bool) {
+	x.live.use(nil)
+	if !x.senderDone() {
+		complete, x.last = false, true
+	}
+	if !complete || x.resp.Close || len(x.req.Upgrade) > 0 {
+		x.drop()
+		return
+	}
+	x.stopSender()
+	if timed {
+		x.up.SetDeadline(time.Time{})
+	}
+	x.engine.cfg.Upstream.Put(x.up)
+	x.up = nil
+}

@@ -1,0 +1,60 @@
+package outbound
+
+import (
+	"context"
+	"time"
+
+	"github.com/weft-mesh/weft/proxy/internal/table"
+)
+
+// sweepEvery is how often idle connections are looked at.
+const sweepEvery = 5 * time.Second
+
+// follow lets the registries follow the table.
+func (s *Server) follow(ctx context.Context) error {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	mode := table.Strict
+	for {
+		changed := s.cfg.Tables.Changed()
+		if t := s.cfg.Tables.Load(); t != nil {
+			s.budget.Set(t.Mesh.Retry.Percent, t.Mesh.Retry.MinPerSecond)
+			s.cfg.Health.Reconcile(t)
+			if t.Mesh.MTLS != mode {
+				// Connections of another mode may be plaintext where that is no longer allowed.
+				mode = t.Mesh.MTLS
+				s.pool.Close()
+			}
+			keys := endpoints(t)
+			s.pool.Retain(func(key string) bool { return keys[key] })
+		}
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case now := <-ticker.C:
+				s.pool.Sweep(now)
+			case <-changed:
+				waiting = false
+			}
+		}
+	}
+}
+
+// endpoints are the keys of all that the table can lead to.
+func endpoints(t *table.Table) map[string]bool {
+	keys := map[string]bool{}
+	for _, svc := range t.Services {
+		for i := range svc.Rules {
+			for _, b := range svc.Rules[i].Backends {
+				if b.Set == nil {
+					continue
+				}
+				for _, ep := range b.Set.Endpoints {
+					keys[ep.Key] = true
+				}
+			}
+		}
+	}
+	return keys
+}

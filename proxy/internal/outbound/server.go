@@ -1,0 +1,142 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/weft-mesh/weft/internal/lifecycle"
+	"github.com/weft-mesh/weft/internal/spiffe"
+	"github.com/weft-mesh/weft/proxy/internal/balance"
+	"github.com/weft-mesh/weft/proxy/internal/detect"
+	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/forward"
+	"github.com/weft-mesh/weft/proxy/internal/h2"
+	"github.com/weft-mesh/weft/proxy/internal/health"
+	"github.com/weft-mesh/weft/proxy/internal/hold"
+	"github.com/weft-mesh/weft/proxy/internal/identity"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
+	"github.com/weft-mesh/weft/proxy/internal/listener"
+	"github.com/weft-mesh/weft/proxy/internal/pool"
+	"github.com/weft-mesh/weft/proxy/internal/table"
+	"github.com/weft-mesh/weft/proxy/internal/wire"
+)
+
+// Config is what a Server needs. Tables, Identity, Health and Emit are required.
+type Config struct {
+	Tables   *table.Holder
+	Identity *spiffe.Source
+	Health   *health.Registry
+	// Want subscribes to a service's body ("namespace/name"); must not block. May be nil.
+	Want func(service string)
+	// Emit gets every record once, valid during the call only. It is called from many goroutines.
+	Emit func(*flow.Record)
+	// Hold bounds the wait for the first table and SVID; 0: 5 s.
+	Hold time.Duration
+	// ConnectTimeout of TCP and again of TLS; 0: 1 s.
+	ConnectTimeout time.Duration
+	// MaxConns from the program at once; 0: 10,000.
+	MaxConns int
+}
+
+// Upstream is what one listener stands for.
+type Upstream struct {
+	// Service is "namespace/name".
+	Service string
+	// Port of the service.
+	Port uint16
+}
+
+// Server serves a workload's outbound connections. Make one with New.
+type Server struct {
+	cfg      Config
+	hold     *hold.Hold
+	balancer *balance.Balancer
+	budget   *limit.Budget
+	dialer   *identity.Dialer
+	pool     *pool.Pool
+	engine   *forward.Engine
+	h2       *h2.Server
+	loop     *listener.Loop
+	sweeper  *wire.Sweeper
+}
+
+// port is one Upstream while it is served.
+type port struct {
+	Upstream
+	detected detect.Port
+}
+
+// New makes a server. It opens nothing and starts nothing.
+func New(cfg Config) *Server {
+	s := &Server{
+		cfg:      cfg,
+		hold:     hold.New(hold.Config{Tables: cfg.Tables, Identity: cfg.Identity, Want: cfg.Want, Ready: cfg.Hold}),
+		balancer: balance.New(cfg.Health),
+		budget:   limit.NewBudget(20, 10),
+		dialer:   identity.NewDialer(cfg.Identity, cfg.Tables, cfg.ConnectTimeout),
+		loop:     listener.New(cfg.MaxConns),
+		sweeper:  &wire.Sweeper{},
+	}
+	s.pool = pool.New(pool.Config{Dial: s.dial(identity.ALPNHTTP1), Identity: cfg.Identity, Sweeper: s.sweeper})
+	s.engine = forward.New(forward.Config{Direction: flow.Outbound, Upstream: s.pool, Emit: cfg.Emit})
+	s.h2 = h2.New(h2.Config{
+		Direction: flow.Outbound,
+		Pick:      s.balancer.Pick,
+		Dial:      s.dial(identity.ALPNHTTP2),
+		Self:      s.self,
+		Request:   s.budget.Request,
+		Retry:     s.budget.Retry,
+		Emit:      cfg.Emit,
+	})
+	return s
+}
+
+func (s *Server) dial(alpn string) func(context.Context, *table.Endpoint) (net.Conn, error) {
+	return func(ctx context.Context, ep *table.Endpoint) (net.Conn, error) { return s.dialer.Dial(ctx, ep, alpn) }
+}
+
+func (s *Server) self() spiffeid.ID {
+	if m := s.cfg.Identity.Load(); m != nil {
+		return m.ID
+	}
+	return spiffeid.ID{}
+}
+
+// Handshakes counts the TLS handshakes of this side.
+func (s *Server) Handshakes() *identity.Counters { return &s.dialer.Handshakes }
+
+// Connections counts what the HTTP/1.1 pool did.
+func (s *Server) Connections() *pool.Counters { return &s.pool.Counters }
+
+// Run does the work beside the connections until ctx ends: deadlines, idle connections, and what changes with the table. It
+// must run while Serve does.
+func (s *Server) Run(ctx context.Context) error {
+	var g lifecycle.Group
+	g.Add("deadlines", s.sweeper.Run)
+	g.Add("http2", s.h2.Run)
+	g.Add("follow", s.follow)
+	err := g.Run(ctx)
+	s.pool.Close()
+	return err
+}
+
+// Serve answers on ln for an upstream until ctx ends, which also cuts connections, or the server drains. It closes ln.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, up Upstream) error {
+	p := &port{Upstream: up}
+	return s.loop.Serve(ctx, ln, func(ctx context.Context, session *listener.Session) { s.serve(ctx, session, p) })
+}
+
+// Drain stops accepting and waits until what is under way has ended. When ctx ends first, the rest is cut.
+func (s *Server) Drain(ctx context.Context) error {
+	var wg sync.WaitGroup
+	var first, second error
+	wg.Go(func() { first = s.loop.Drain(ctx) })
+	wg.Go(func() { second = s.h2.Drain(ctx) })
+	wg.Wait()
+	return errors.Join(first, second)
+}

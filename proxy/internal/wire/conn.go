@@ -1,0 +1,213 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// ErrFull says that Large bytes are buffered and none was taken.
+var ErrFull = errors.New("buffer is full")
+
+// Conn is a byte stream with a read buffer. One goroutine may read while another writes.
+type Conn struct {
+	// Home belongs to the pool that the connection came from.
+	Home any
+	// Since is when the connection was made, IdleSince when it was last put into a pool.
+	Since, IdleSince time.Time
+	// Fresh: no exchange has been made on it yet.
+	Fresh bool
+
+	nc      net.Conn
+	buf     *Buffer
+	r, w    int
+	hint    int
+	sweeper *Sweeper
+	watch   *watch
+	raw     syscall.RawConn
+}
+
+// New makes a Conn of nc, which it owns from now on. sweeper may be nil: then Arm does nothing.
+func New(nc net.Conn, sweeper *Sweeper) *Conn {
+	c := &Conn{nc: nc, sweeper: sweeper, Since: time.Now(), Fresh: true}
+	if sweeper != nil {
+		c.watch = sweeper.add(nc)
+	}
+	return c
+}
+
+// NetConn is the connection below, for its addresses and deadlines; reading from it would miss what is buffered.
+func (c *Conn) NetConn() net.Conn { return c.nc }
+
+// Buffered is what was read and not taken: valid until the next Fill, Discard or Detach.
+func (c *Conn) Buffered() []byte {
+	if c.buf == nil {
+		return nil
+	}
+	return c.buf.B[c.r:c.w]
+}
+
+// Discard takes n bytes. An empty buffer goes back to the pool.
+func (c *Conn) Discard(n int) {
+	c.r += n
+	if c.r == c.w {
+		c.release()
+	}
+}
+
+func (c *Conn) release() {
+	c.buf.Release()
+	c.buf, c.r, c.w = nil, 0, 0
+}
+
+// Expect sets how large the next buffer is made: a body deserves a larger one than a head.
+func (c *Conn) Expect(n int) { c.hint = n }
+
+// Fill waits for more bytes behind those that are buffered. It grows the buffer as needed, up to Large: then ErrFull. At
+// the end of the stream it returns io.EOF.
+func (c *Conn) Fill() error {
+	if err := c.room(); err != nil {
+		return err
+	}
+	n, err := c.nc.Read(c.buf.B[c.w:])
+	c.w += n
+	if n > 0 {
+		return nil
+	}
+	if c.r == c.w {
+		c.release()
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+func (c *Conn) room() error {
+	switch {
+	case c.buf == nil:
+		c.buf = Get(max(c.hint, Small))
+	case c.w < len(c.buf.B):
+	case c.r > 0:
+		c.w = copy(c.buf.B, c.buf.B[c.r:c.w])
+		c.r = 0
+	case len(c.buf.B) >= Large:
+		return ErrFull
+	default:
+		larger := Get(len(c.buf.B) + 1)
+		c.w = copy(larger.B, c.buf.B[:c.w])
+		c.buf.Release()
+		c.buf = larger
+	}
+	return nil
+}
+
+// Detach takes the first n buffered bytes together with the buffer that they are in, which the caller releases when done
+// with the view. What follows them moves to another buffer.
+func (c *Conn) Detach(n int) (*Buffer, []byte) {
+	own, view := c.buf, c.buf.B[c.r:c.r+n]
+	rest := c.buf.B[c.r+n : c.w]
+	c.buf, c.r, c.w = nil, 0, 0
+	if len(rest) > 0 {
+		c.buf = Get(max(len(rest), c.hint))
+		c.w = copy(c.buf.B, rest)
+	}
+	return own, view
+}
+
+// Write sends all of p.
+func (c *Conn) Write(p []byte) (int, error) { return c.nc.Write(p) }
+
+// Turn sends all of p and waits for an answer, which is buffered. written tells how much of p the socket took.
+func (c *Conn) Turn(p []byte) (written int, err error) {
+	if written, err = c.nc.Write(p); err != nil {
+		return written, err
+	}
+	return written, c.Fill()
+}
+
+// Arm makes reads and writes fail with os.ErrDeadlineExceeded once d has passed, coarsely. It replaces what was armed.
+func (c *Conn) Arm(d time.Duration) {
+	if c.watch != nil {
+		c.watch.set(c.sweeper.clock() + int64(d))
+	}
+}
+
+// Disarm removes the deadline. It reports false when it has passed: then the connection is of no use.
+func (c *Conn) Disarm() bool {
+	return c.watch == nil || c.watch.set(disarmed)
+}
+
+// SetDeadline sets an exact deadline, for limits that people have set; the zero time removes it.
+func (c *Conn) SetDeadline(t time.Time) {
+	c.nc.SetDeadline(t) // fails only on a closed connection: the next read says so
+}
+
+// Interrupt makes reads that wait, and those that follow, fail at once.
+func (c *Conn) Interrupt() {
+	c.nc.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection, which is the aim
+}
+
+// CloseWrite ends the sending direction only, where the connection can.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.nc.Close()
+}
+
+// Close ends the connection and gives its buffer back. Nobody may read or fill any more.
+func (c *Conn) Close() error {
+	if c.buf != nil {
+		c.release()
+	}
+	return c.Abort()
+}
+
+// Abort ends the connection from any goroutine; its user's reads fail and it still has to call Close.
+func (c *Conn) Abort() error {
+	if c.watch != nil {
+		c.sweeper.remove(c.watch)
+	}
+	return c.nc.Close()
+}
+
+// Stream hands the connection over to another engine: what is buffered is read first. The Conn must not be used any more.
+func (c *Conn) Stream() net.Conn {
+	if c.watch != nil {
+		c.watch.set(disarmed)
+		c.sweeper.remove(c.watch)
+	}
+	if c.buf == nil {
+		return c.nc
+	}
+	head := append([]byte(nil), c.Buffered()...)
+	c.release()
+	return &stream{Conn: c.nc, head: head}
+}
+
+// stream reads head first.
+type stream struct {
+	net.Conn
+	head []byte
+}
+
+// Read returns what was buffered, then what comes.
+func (s *stream) Read(p []byte) (int, error) {
+	if len(s.head) == 0 {
+		return s.Conn.Read(p)
+	}
+	n := copy(p, s.head)
+	s.head = s.head[n:]
+	return n, nil
+}
+
+// CloseWrite ends the sending direction only.
+func (s *stream) CloseWrite() error {
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return s.Conn.Close()
+}

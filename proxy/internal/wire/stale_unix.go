@@ -1,0 +1,44 @@
+//go:build unix
+
+package wire
+
+import (
+	"net"
+	"syscall"
+)
+
+// Stale says whether an idle connection is of no use: the other end closed it, or sent what nobody asked for. It looks at the
+// socket without taking anything, also below TLS, where an idle connection has nothing to say but goodbye.
+func (c *Conn) Stale() bool {
+	if c.buf != nil {
+		return true
+	}
+	if c.raw == nil {
+		c.raw = rawConn(c.nc)
+		if c.raw == nil {
+			return false // not a socket: the next write or read tells
+		}
+	}
+	stale := true
+	err := c.raw.Control(func(fd uintptr) {
+		var one [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		stale = err != syscall.EAGAIN && err != syscall.EINTR
+	})
+	return err != nil || stale
+}
+
+func rawConn(nc net.Conn) syscall.RawConn {
+	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = under.NetConn()
+	}
+	sock, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sock.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
