@@ -32,6 +32,10 @@ type Health struct {
 	ConfigRefused int
 	// IndexServices known.
 	IndexServices int
+	// Handshakes of TLS by direction ("inbound", "outbound") and result ("full", "resumed", "failed").
+	Handshakes map[string]map[string]uint64
+	// Connections of the HTTP/1.1 pool by what happened ("dialled", "reused", "stale").
+	Connections map[string]uint64
 }
 
 // Metrics serves the exposition.

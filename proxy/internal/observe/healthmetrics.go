@@ -7,7 +7,7 @@ import (
 )
 
 type healthDescs struct {
-	connected, age, expiry, updates, reopened, refused, index, edges, overflow, dropped *prometheus.Desc
+	connected, age, expiry, updates, reopened, refused, index, edges, overflow, dropped, handshakes, pool *prometheus.Desc
 }
 
 func newHealthDescs() healthDescs {
@@ -15,16 +15,18 @@ func newHealthDescs() healthDescs {
 		return prometheus.NewDesc("weft_proxy_"+name, help, labels, nil)
 	}
 	return healthDescs{
-		connected: desc("connected", "1 while there is a stream to the service of the control plane.", "service"),
-		age:       desc("config_age_seconds", "Time since the distributor last confirmed the configuration."),
-		expiry:    desc("svid_expiry_timestamp_seconds", "End of validity of the SVID."),
-		updates:   desc("config_updates_total", "Updates of the configuration that were applied."),
-		reopened:  desc("config_digest_mismatches_total", "Streams reopened because the distributor's digest differed."),
-		refused:   desc("config_refused_resources", "Resources that are refused now."),
-		index:     desc("index_services", "Services of the mesh that are known."),
-		edges:     desc("edges", "Edges that are told apart."),
-		overflow:  desc("edges_overflow_total", "Flows counted on the edge \"other\" because there were too many edges."),
-		dropped:   desc("access_log_dropped_total", "Lines of the access log that were dropped."),
+		connected:  desc("connected", "1 while there is a stream to the service of the control plane.", "service"),
+		age:        desc("config_age_seconds", "Time since the distributor last confirmed the configuration."),
+		expiry:     desc("svid_expiry_timestamp_seconds", "End of validity of the SVID."),
+		updates:    desc("config_updates_total", "Updates of the configuration that were applied."),
+		reopened:   desc("config_digest_mismatches_total", "Streams reopened because the distributor's digest differed."),
+		refused:    desc("config_refused_resources", "Resources that are refused now."),
+		index:      desc("index_services", "Services of the mesh that are known."),
+		edges:      desc("edges", "Edges that are told apart."),
+		overflow:   desc("edges_overflow_total", "Flows counted on the edge \"other\" because there were too many edges."),
+		handshakes: desc("tls_handshakes_total", "TLS handshakes of the mesh hop, also those that no request waited for.", "direction", "result"),
+		pool:       desc("pool_connections_total", "Connections of the HTTP/1.1 pool: dialled, reused, or found stale.", "event"),
+		dropped:    desc("access_log_dropped_total", "Lines of the access log that were dropped."),
 	}
 }
 
@@ -37,7 +39,7 @@ type healthCollector struct {
 // Describe lists the descriptions.
 func (c *healthCollector) Describe(ch chan<- *prometheus.Desc) {
 	d := c.desc
-	for _, desc := range []*prometheus.Desc{d.connected, d.age, d.expiry, d.updates, d.reopened, d.refused, d.index, d.edges, d.overflow, d.dropped} {
+	for _, desc := range []*prometheus.Desc{d.connected, d.age, d.expiry, d.updates, d.reopened, d.refused, d.index, d.edges, d.overflow, d.dropped, d.handshakes, d.pool} {
 		ch <- desc
 	}
 }
@@ -48,8 +50,8 @@ func (c *healthCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 	}
-	counter := func(desc *prometheus.Desc, v uint64) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(v))
+	counter := func(desc *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(v), labels...)
 	}
 	for service, connected := range h.Connected {
 		value := 0.0
@@ -70,6 +72,14 @@ func (c *healthCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.desc.index, float64(h.IndexServices))
 	gauge(c.desc.edges, float64(len(c.recorder.all())))
 	counter(c.desc.overflow, c.recorder.overflow.Load())
+	for direction, results := range h.Handshakes {
+		for result, n := range results {
+			counter(c.desc.handshakes, n, direction, result)
+		}
+	}
+	for event, n := range h.Connections {
+		counter(c.desc.pool, n, event)
+	}
 	if log := c.recorder.cfg.AccessLog; log != nil {
 		counter(c.desc.dropped, log.dropped.Load())
 	}

@@ -115,16 +115,15 @@ func (r *Registrar) waitForApp(ctx context.Context) bool {
 	return true
 }
 
+// accepts asks where inbound will connect to.
 func accepts(ctx context.Context, port uint16) bool {
 	d := net.Dialer{Timeout: probeTimeout}
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
-		if err == nil {
-			conn.Close()
-			return true
-		}
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+	if err != nil {
+		return false
 	}
-	return false
+	conn.Close()
+	return true
 }
 
 // session is one Register stream.

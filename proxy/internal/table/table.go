@@ -109,10 +109,14 @@ type Service struct {
 	Balancing Balancing
 }
 
-// Port finds a port by number; a service without declared ports accepts every number with an undeclared protocol.
+// Port finds a port by number; 0 means the only one. A service without declared ports accepts every number with an undeclared
+// protocol.
 func (s *Service) Port(number uint16) (ServicePort, bool) {
 	if len(s.Ports) == 0 {
 		return ServicePort{Number: number}, true
+	}
+	if number == 0 && len(s.Ports) == 1 {
+		return s.Ports[0], true
 	}
 	for _, p := range s.Ports {
 		if p.Number == number {
