@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -110,6 +111,9 @@ func FaultOf(err error) error {
 		for _, v := range bad.GetFieldViolations() {
 			out.Fields = append(out.Fields, fault.Field{Path: v.GetField(), Problem: v.GetDescription()})
 		}
+	}
+	if len(out.Fields) > 0 { // the message names the fields too: a fault says them once
+		out.Text, _, _ = strings.Cut(out.Text, ": "+out.Fields[0].Path+": ")
 	}
 	return out
 }

@@ -1,0 +1,36 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weft-mesh/weft/services/app"
+)
+
+// Build makes the gateway out of what the process lends.
+func Build() app.Build {
+	return app.Build{Name: app.Gateway, New: func(env *app.Env) (app.Service, error) {
+		grpcPort, err := env.Listen(app.ListenGRPC)
+		if err != nil {
+			return nil, fmt.Errorf("gRPC port of the gateway: %w", err)
+		}
+		restPort, err := env.Listen(app.ListenREST)
+		if err != nil {
+			return nil, fmt.Errorf("REST port of the gateway: %w", err)
+		}
+		return New(Config{
+			TLS: env.Settings.Listen.GatewayTLS, Drain: env.Settings.Drain, SVIDTTL: env.Settings.Identity.SVIDTTL,
+		}, Deps{
+			Log: env.Log, Dial: env.Dial, Trust: env.Trust, GRPC: grpcPort, REST: restPort, Replica: env.Replica, Now: time.Now,
+			Peers: func() []string { return replicas(env.Peers) },
+		})
+	}}
+}
+
+func replicas(peers app.Peers) []string {
+	var names []string
+	for _, p := range peers.List() {
+		names = append(names, p.Replica)
+	}
+	return names
+}

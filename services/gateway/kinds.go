@@ -1,0 +1,135 @@
+package gateway
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
+	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
+	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
+	"github.com/weft-mesh/weft/services/internal/manifest"
+	"github.com/weft-mesh/weft/services/internal/model"
+)
+
+// written is what a service answers to a write.
+type written struct {
+	object   manifest.Object
+	revision *typepb.SourceRevision
+	warnings []*typepb.Warning
+}
+
+// kind is how objects of one kind are read and written.
+type kind struct {
+	name   string
+	get    func(ctx context.Context, key model.Key) (manifest.Object, error)
+	create func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error)
+	update func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error)
+}
+
+// kindOf finds the kind of an object; ok is false for a message that is no object.
+func kindOf(o manifest.Object, discovery, policy grpc.ClientConnInterface) (k kind, ok bool) {
+	switch o.(type) {
+	case *discoverypb.Service:
+		return serviceKind(discoverypb.NewDiscoveryServiceClient(discovery)), true
+	case *discoverypb.Workload:
+		return workloadKind(discoverypb.NewDiscoveryServiceClient(discovery)), true
+	case *policypb.Route:
+		return routeKind(policypb.NewPolicyServiceClient(policy)), true
+	case *policypb.AccessPolicy:
+		return accessPolicyKind(policypb.NewPolicyServiceClient(policy)), true
+	case *policypb.MeshConfig:
+		return meshConfigKind(policypb.NewPolicyServiceClient(policy)), true
+	}
+	return kind{}, false
+}
+
+func serviceKind(c discoverypb.DiscoveryServiceClient) kind {
+	return kind{
+		name: model.KindService,
+		get: func(ctx context.Context, key model.Key) (manifest.Object, error) {
+			r, err := c.GetService(ctx, &discoverypb.GetServiceRequest{Namespace: key.Namespace, Name: key.Name})
+			return r.GetService(), err
+		},
+		create: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.CreateService(ctx, &discoverypb.CreateServiceRequest{Service: o.(*discoverypb.Service), ValidateOnly: validateOnly})
+			return written{r.GetService(), r.GetRevision(), r.GetWarnings()}, err
+		},
+		update: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.UpdateService(ctx, &discoverypb.UpdateServiceRequest{Service: o.(*discoverypb.Service), ValidateOnly: validateOnly})
+			return written{r.GetService(), r.GetRevision(), r.GetWarnings()}, err
+		},
+	}
+}
+
+func workloadKind(c discoverypb.DiscoveryServiceClient) kind {
+	return kind{
+		name: model.KindWorkload,
+		get: func(ctx context.Context, key model.Key) (manifest.Object, error) {
+			r, err := c.GetWorkload(ctx, &discoverypb.GetWorkloadRequest{Namespace: key.Namespace, Name: key.Name})
+			return r.GetWorkload(), err
+		},
+		create: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.CreateWorkload(ctx, &discoverypb.CreateWorkloadRequest{Workload: o.(*discoverypb.Workload), ValidateOnly: validateOnly})
+			return written{r.GetWorkload(), r.GetRevision(), r.GetWarnings()}, err
+		},
+		update: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.UpdateWorkload(ctx, &discoverypb.UpdateWorkloadRequest{Workload: o.(*discoverypb.Workload), ValidateOnly: validateOnly})
+			return written{r.GetWorkload(), r.GetRevision(), r.GetWarnings()}, err
+		},
+	}
+}
+
+func routeKind(c policypb.PolicyServiceClient) kind {
+	return kind{
+		name: model.KindRoute,
+		get: func(ctx context.Context, key model.Key) (manifest.Object, error) {
+			r, err := c.GetRoute(ctx, &policypb.GetRouteRequest{Namespace: key.Namespace, Name: key.Name})
+			return r.GetRoute(), err
+		},
+		create: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.CreateRoute(ctx, &policypb.CreateRouteRequest{Route: o.(*policypb.Route), ValidateOnly: validateOnly})
+			return written{r.GetRoute(), r.GetRevision(), r.GetWarnings()}, err
+		},
+		update: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.UpdateRoute(ctx, &policypb.UpdateRouteRequest{Route: o.(*policypb.Route), ValidateOnly: validateOnly})
+			return written{r.GetRoute(), r.GetRevision(), r.GetWarnings()}, err
+		},
+	}
+}
+
+func accessPolicyKind(c policypb.PolicyServiceClient) kind {
+	return kind{
+		name: model.KindAccessPolicy,
+		get: func(ctx context.Context, key model.Key) (manifest.Object, error) {
+			r, err := c.GetAccessPolicy(ctx, &policypb.GetAccessPolicyRequest{Namespace: key.Namespace, Name: key.Name})
+			return r.GetAccessPolicy(), err
+		},
+		create: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.CreateAccessPolicy(ctx, &policypb.CreateAccessPolicyRequest{AccessPolicy: o.(*policypb.AccessPolicy), ValidateOnly: validateOnly})
+			return written{r.GetAccessPolicy(), r.GetRevision(), r.GetWarnings()}, err
+		},
+		update: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.UpdateAccessPolicy(ctx, &policypb.UpdateAccessPolicyRequest{AccessPolicy: o.(*policypb.AccessPolicy), ValidateOnly: validateOnly})
+			return written{r.GetAccessPolicy(), r.GetRevision(), r.GetWarnings()}, err
+		},
+	}
+}
+
+func meshConfigKind(c policypb.PolicyServiceClient) kind {
+	return kind{
+		name: model.KindMeshConfig,
+		get: func(ctx context.Context, key model.Key) (manifest.Object, error) {
+			r, err := c.GetMeshConfig(ctx, &policypb.GetMeshConfigRequest{Namespace: key.Namespace, Name: key.Name})
+			return r.GetMeshConfig(), err
+		},
+		create: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.CreateMeshConfig(ctx, &policypb.CreateMeshConfigRequest{MeshConfig: o.(*policypb.MeshConfig), ValidateOnly: validateOnly})
+			return written{r.GetMeshConfig(), r.GetRevision(), r.GetWarnings()}, err
+		},
+		update: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.UpdateMeshConfig(ctx, &policypb.UpdateMeshConfigRequest{MeshConfig: o.(*policypb.MeshConfig), ValidateOnly: validateOnly})
+			return written{r.GetMeshConfig(), r.GetRevision(), r.GetWarnings()}, err
+		},
+	}
+}

@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"context"
+	"runtime/debug"
+	"strings"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
+	"github.com/weft-mesh/weft/services/internal/fault"
+	"github.com/weft-mesh/weft/services/internal/rpc"
+)
+
+// maxMessage bounds one message either way.
+const maxMessage = 64 << 20
+
+// newServer makes the one gRPC server that every call goes through. creds is nil for plaintext.
+func (s *Service) newServer(creds credentials.TransportCredentials) *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(s.proxy.codec),
+		grpc.UnknownServiceHandler(s.proxy.handle),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
+	}
+	if creds != nil {
+		options = append(options, grpc.Creds(creds))
+	}
+	server := grpc.NewServer(options...)
+	adminpb.RegisterAdminServiceServer(server, s)
+	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	return server
+}
+
+func (s *Service) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	err = s.admit(ctx, info.FullMethod, func(ctx context.Context) error {
+		resp, err = handler(ctx, req)
+		return err
+	})
+	return resp, err
+}
+
+func (s *Service) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return s.admit(ss.Context(), info.FullMethod, func(ctx context.Context) error {
+		return handler(srv, &callStream{ss, ctx})
+	})
+}
+
+// callStream is a stream whose context says who calls, and which ends when the gateway stops.
+type callStream struct {
+	grpc.ServerStream
+	ctx context.Context // replaces the stream's own, which is what interceptors are for
+}
+
+// Context is the context of the call.
+func (s *callStream) Context() context.Context { return s.ctx }
+
+// admit finds out who calls, lets the call happen, and makes a status of what went wrong. Calls that change something are
+// logged with the caller's id, whatever becomes of them.
+func (s *Service) admit(ctx context.Context, method string, call func(context.Context) error) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if s.proxy.methods[method].stream { // it has no end of its own; other calls may finish
+		defer context.AfterFunc(s.draining, func() { cancel(errDraining) })()
+	}
+	var who string
+	defer func() {
+		if r := recover(); r != nil {
+			s.deps.Log.Error("rpc handler panicked", zap.String("method", method), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+			err = fault.New(fault.Internal, "internal error, see the log")
+		}
+		if err != nil && context.Cause(ctx) == error(errDraining) {
+			err = errDraining
+		}
+		err = rpc.StatusOf(err).Err()
+		if who != "" && changes(method) {
+			s.deps.Log.Info("administrator's call", zap.String("method", method), zap.String("principal", who),
+				zap.Stringer("code", status.Code(err)))
+		}
+	}()
+	if !public(method) {
+		if who, err = s.auth.principal(ctx); err != nil {
+			return err
+		}
+		ctx = rpc.WithPrincipal(rpc.WithCaller(ctx, rpc.Caller{Principal: who}), who)
+	}
+	return call(ctx)
+}
+
+// errDraining ends streams when the gateway stops: their clients go on at another replica.
+var errDraining = fault.New(fault.Unavailable, "the gateway is stopping: go on at another replica")
+
+// changes says whether a method may change something.
+func changes(method string) bool {
+	name := method[strings.LastIndexByte(method, '/')+1:]
+	for _, verb := range []string{"Create", "Update", "Delete", "Apply"} {
+		if strings.HasPrefix(name, verb) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
+	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
+	"github.com/weft-mesh/weft/internal/lifecycle"
+	"github.com/weft-mesh/weft/internal/spiffe"
+	"github.com/weft-mesh/weft/services/internal/rpc"
+)
+
+// Values of Config.TLS.
+const (
+	TLSAuto = "auto" // off on loopback, on elsewhere
+	TLSOn   = "on"
+	TLSOff  = "off"
+)
+
+// Config holds the settings of the service.
+type Config struct {
+	// TLS says whether the ports serve TLS with the gateway's SVID.
+	TLS string
+	// Drain is how long running calls may take when the gateway stops.
+	Drain time.Duration
+	// SVIDTTL is the lifetime of the SVIDs that identity issues, by which a check tells those that were not renewed.
+	SVIDTTL time.Duration
+}
+
+// Validate reports all problems of the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.TLS != TLSAuto && c.TLS != TLSOn && c.TLS != TLSOff {
+		errs = append(errs, fmt.Errorf("gateway-tls is %q; on, off and auto are possible", c.TLS))
+	}
+	if c.Drain < 0 || c.SVIDTTL <= 0 {
+		errs = append(errs, fmt.Errorf("drain %s and svid-ttl %s must not be negative", c.Drain, c.SVIDTTL))
+	}
+	return errors.Join(errs...)
+}
+
+// Deps are what the service needs of its process.
+type Deps struct {
+	Log *zap.Logger
+	// Dial connects to the other services.
+	Dial Dial
+	// Trust holds the gateway's SVID.
+	Trust *spiffe.Source
+	// GRPC and REST are the ports; Run serves and closes them.
+	GRPC, REST net.Listener
+	// Peers names the other replicas of the gateway.
+	Peers func() []string
+	// Replica is this replica's name.
+	Replica string
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Service is the gateway.
+type Service struct {
+	adminpb.UnimplementedAdminServiceServer
+	cfg   Config
+	deps  Deps
+	auth  *authenticator
+	proxy *proxy
+
+	// draining ends when the gateway stops; Run cancels it, and calls listen to it.
+	draining context.Context
+	drain    context.CancelFunc
+}
+
+var _ adminpb.AdminServiceServer = (*Service)(nil)
+
+// New makes the service.
+func New(cfg Config, deps Deps) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configuration of gateway: %w", err)
+	}
+	s := &Service{cfg: cfg, deps: deps, auth: newAuthenticator(deps.Dial, deps.Now)}
+	s.draining, s.drain = context.WithCancel(context.Background())
+	s.proxy = &proxy{
+		dial: deps.Dial, codec: newCodec(), methods: methods(),
+		before: map[string]func(context.Context, []byte) error{
+			identitypb.IdentityService_CreateJoinToken_FullMethodName: s.beforeJoinToken,
+		},
+	}
+	return s, nil
+}
+
+// Register adds nothing: no service calls the gateway. People do, on ports of its own.
+func (s *Service) Register(*rpc.Registrar) {}
+
+// Ready says whether the gateway can answer: always, and what it cannot reach is an answer too.
+func (s *Service) Ready() error { return nil }
+
+// Run serves both ports until ctx ends, then drains them. REST requests go through a gRPC server of their own in memory,
+// with the very same handlers; REST stops first, so that its requests still find that server.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.drain()
+	defer context.AfterFunc(ctx, s.drain)()
+	memory := rpc.NewMemory()
+	conn, err := grpc.NewClient("passthrough:///gateway",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return memory.Dial(ctx) }),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithStreamInterceptor(failEarly))
+	if err != nil {
+		return fmt.Errorf("connect to the gateway's own server: %w", err)
+	}
+	defer conn.Close()
+	handler, err := newHandler(context.WithoutCancel(ctx), conn)
+	if err != nil {
+		return err
+	}
+	var group lifecycle.Group
+	group.Add("calls of REST requests", func(ctx context.Context) error { return s.serveGRPC(ctx, s.newServer(nil), memory) })
+	group.Add("gRPC port", func(ctx context.Context) error {
+		return s.serveGRPC(ctx, s.newServer(s.credentials(s.deps.GRPC)), s.deps.GRPC)
+	})
+	group.Add("REST port", func(ctx context.Context) error { return s.serveREST(ctx, handler) })
+	return group.Run(ctx)
+}
+
+func (s *Service) serveGRPC(ctx context.Context, server *grpc.Server, l net.Listener) error {
+	defer context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(s.cfg.Drain, server.Stop)
+		defer timer.Stop()
+		server.GracefulStop()
+	})()
+	if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve gRPC on %s: %w", l.Addr(), err)
+	}
+	return nil // after GracefulStop has ended: Serve waits for it
+}
+
+func (s *Service) serveREST(ctx context.Context, handler http.Handler) error {
+	server := newHTTPServer(handler)
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain)
+		defer cancel()
+		if err := server.Shutdown(deadline); err != nil {
+			_ = server.Close() // what is still open after the drain is cut
+		}
+	})
+	var err error
+	if s.secure(s.deps.REST) {
+		server.TLSConfig = s.tlsConfig()
+		err = server.ServeTLS(s.deps.REST, "", "")
+	} else {
+		err = server.Serve(s.deps.REST)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("serve REST on %s: %w", s.deps.REST.Addr(), err)
+	}
+	<-stopped
+	return nil
+}
+
+// secure says whether a port serves TLS.
+func (s *Service) secure(l net.Listener) bool {
+	if s.cfg.TLS != TLSAuto {
+		return s.cfg.TLS == TLSOn
+	}
+	addr, ok := l.Addr().(*net.TCPAddr)
+	return !ok || !addr.IP.IsLoopback()
+}
+
+func (s *Service) credentials(l net.Listener) credentials.TransportCredentials {
+	if !s.secure(l) {
+		return nil
+	}
+	return credentials.NewTLS(s.tlsConfig())
+}
+
+// tlsConfig presents the gateway's SVID and asks callers for no certificate: they have tokens.
+func (s *Service) tlsConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			m := s.deps.Trust.Load()
+			if m == nil {
+				return nil, spiffe.ErrNoSVID
+			}
+			return &m.Certificate, nil
+		},
+	}
+}
