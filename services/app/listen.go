@@ -22,7 +22,7 @@ func (p *process) listen(ctx context.Context, b Build) (*unit, error) {
 	}
 	u := &unit{
 		name: b.Name, build: b, log: p.Log.Named(b.Name), trust: spiffe.NewSource(nil), memory: rpc.NewMemory(),
-		metrics: newRegistry(), local: p.unit, td: p.trustDomain,
+		metrics: newRegistry(), local: p.unit, bundled: &p.bundled, td: p.trustDomain,
 		extra: map[string]net.Listener{}, conns: map[string]*grpc.ClientConn{},
 	}
 	if err := p.bind(ctx, u, port); err != nil {

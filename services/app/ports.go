@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weft-mesh/weft/services/internal/atomicfile"
 )
 
 // PortsFile is the file in the run directory that says where the services of this machine listen.
@@ -91,11 +93,5 @@ func editPorts(runDir string, edit func(Ports)) error {
 	if err != nil {
 		return fmt.Errorf("encode ports: %w", err)
 	}
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil { // addresses are no secret
-		return fmt.Errorf("write ports: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write ports: %w", err)
-	}
-	return nil
+	return atomicfile.Write(path, append(text, '\n'), 0o644) // addresses are no secret
 }

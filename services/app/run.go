@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -43,6 +44,7 @@ type process struct {
 	store       kv.Store
 	replica     string
 	units       []*unit
+	bundled     atomic.Bool
 	deadline    func() time.Time // end of the drain, counted from the first one who asks
 }
 
@@ -136,6 +138,7 @@ func (p *process) serve(ctx context.Context, ports Ports) error {
 		g.Add(u.name+" admin pages", u.serveAdmin)
 		g.Add(u.name+" SVID", u.keeper.Run)
 	}
+	g.Add("bundle file", p.writeBundle)
 	for _, u := range p.units {
 		g.Add(u.name+" peers", u.peers.watch)
 		g.Add(u.name, u.service.Run)

@@ -86,6 +86,9 @@ func TestPortsFileAndPages(t *testing.T) {
 	if got[app.Gateway].REST == "" || got[app.Policy].REST != "" {
 		t.Errorf("ports = %+v, want REST of the gateway alone", got)
 	}
+	if bundle, err := os.ReadFile(filepath.Join(s.DataDir, app.BundleFile)); err != nil || !strings.Contains(string(bundle), "CERTIFICATE") {
+		t.Errorf("bundle file of a process that is ready = %q, %v", bundle, err)
+	}
 	if diff := cmp.Diff([]string{r.ports[app.Policy].GRPC}, gateway.env.Settings.AddressesOf(app.Policy)); diff != "" {
 		t.Errorf("addresses that services are told (-want +got):\n%s", diff)
 	}

@@ -2,12 +2,18 @@ package app
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/internal/spiffe"
+	"github.com/weft-mesh/weft/services/internal/atomicfile"
 	"github.com/weft-mesh/weft/services/internal/selfid"
 )
 
@@ -55,4 +61,36 @@ func joinToken(path, service string, only bool) (string, error) {
 		}
 	}
 	return "", errors.Join(scan.Err(), fmt.Errorf("file %q holds no join token of %s", path, service))
+}
+
+// BundleFile is the trust bundle in the data directory, by which people's programs recognize the control plane.
+const BundleFile = "bundle.pem"
+
+// writeBundle keeps the file up to date until ctx ends.
+func (p *process) writeBundle(ctx context.Context) error {
+	trust := p.units[0].trust
+	var written *x509bundle.Bundle
+	for {
+		changed := trust.Changed()
+		if m := trust.Load(); m != nil && (written == nil || !written.Equal(m.Bundle)) {
+			if err := saveBundle(filepath.Join(p.Settings.DataDir, BundleFile), m); err != nil {
+				p.Log.Error("trust bundle not written", zap.Error(err)) // it is for others: this process goes on
+			}
+			written = m.Bundle
+			p.bundled.Store(true)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func saveBundle(path string, m *spiffe.Material) error {
+	text, err := m.Bundle.Marshal()
+	if err != nil {
+		return fmt.Errorf("encode trust bundle: %w", err)
+	}
+	return atomicfile.Write(path, text, 0o644) // certificates are public
 }

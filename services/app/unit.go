@@ -36,6 +36,7 @@ type unit struct {
 	metrics *prometheus.Registry
 	peers   *peers
 	local   func(service string) *unit
+	bundled *atomic.Bool // the process has written the bundle file
 	td      spiffeid.TrustDomain
 
 	grpcListener  net.Listener
@@ -44,7 +45,7 @@ type unit struct {
 
 	serving  atomic.Bool
 	draining atomic.Bool
-	problem  string // readiness loop only: what was logged last
+	state    readiness // readiness loop only
 
 	mu    sync.Mutex
 	extra map[string]net.Listener // handed out by Env.Listen, each once
@@ -80,26 +81,43 @@ func (u *unit) ready() error {
 		return errors.New("its own SVID has run out")
 	case !u.serving.Load():
 		return errors.New("starting")
+	case !u.bundled.Load():
+		return errors.New("waiting for the trust bundle to be written")
 	case !u.peers.synced():
 		return errors.New("waiting for the list of its peers")
 	}
 	return u.service.Ready()
 }
 
-// logReadiness writes changes of it.
+// patience is how long a starting service may be unready before that is worth a line.
+const patience = 2 * time.Second
+
+// logReadiness writes changes of it. What ends by itself while the process starts is no news.
 func (u *unit) logReadiness(err error) {
-	text := ""
+	text := "ready"
 	if err != nil {
 		text = err.Error()
 	}
-	switch {
-	case text == u.problem:
-	case err != nil:
-		u.log.Info("not ready", zap.String("reason", text))
-	default:
-		u.log.Info("service ready", zap.Stringer("address", u.grpcListener.Addr()))
+	if text != u.state.text {
+		u.state.text, u.state.since, u.state.logged = text, time.Now(), false
 	}
-	u.problem = text
+	switch {
+	case u.state.logged:
+	case err == nil:
+		u.state.logged, u.state.wasReady = true, true
+		u.log.Info("service ready", zap.String("address", u.grpcListener.Addr().String()))
+	case u.state.wasReady || time.Since(u.state.since) > patience:
+		u.state.logged = true
+		u.log.Warn("service not ready", zap.String("reason", text))
+	}
+}
+
+// readiness is what was seen and logged of it last.
+type readiness struct {
+	text     string
+	since    time.Time
+	logged   bool
+	wasReady bool
 }
 
 func (u *unit) serveAdmin(ctx context.Context) error {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/internal/spiffe"
+	"github.com/weft-mesh/weft/services/internal/atomicfile"
 )
 
 // Key and certificates share one file, so that one rename replaces both: they are never of two SVIDs.
@@ -116,24 +117,7 @@ func (k *Keeper) write(m *spiffe.Material) error {
 		_ = pem.Encode(&svid, &pem.Block{Type: pemCertificate, Bytes: der})
 	}
 	// The bundle first: an SVID with a bundle that is newer still works, the other way round it may not.
-	return errors.Join(replace(filepath.Join(k.cfg.Dir, bundleFile), bundle), replace(filepath.Join(k.cfg.Dir, svidFile), svid.Bytes()))
-}
-
-// replace writes a file so that a crash leaves the old or the new one, never half of one.
-func replace(path string, content []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // made 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = tmp.Write(content)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(tmp.Name())))
-	}
-	return nil
+	return errors.Join(
+		atomicfile.Write(filepath.Join(k.cfg.Dir, bundleFile), bundle, 0o600),
+		atomicfile.Write(filepath.Join(k.cfg.Dir, svidFile), svid.Bytes(), 0o600))
 }
