@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/weft-mesh/weft/proxy"
+)
+
+// envPrefix begins the environment's name of every flag: --mesh-port is WEFT_MESH_PORT.
+const envPrefix = "WEFT_"
+
+// options is the command line, read.
+type options struct {
+	config   proxy.Config
+	logLevel string
+	check    bool
+	version  bool
+
+	flags     *pflag.FlagSet
+	labels    []string
+	upstreams []string
+	tokenFile string
+	accessLog bool
+}
+
+type lookup func(key string) (string, bool)
+
+// parse reads flags, then the environment for what no flag was given.
+func parse(args []string, env lookup, stdout io.Writer) (*options, error) {
+	o := &options{config: proxy.Default()}
+	o.define()
+	if err := o.flags.Parse(args); err != nil {
+		return o, err
+	}
+	if extra := o.flags.Args(); len(extra) > 0 {
+		return o, fmt.Errorf("unexpected argument %q", extra[0])
+	}
+	if err := o.environment(env); err != nil {
+		return o, err
+	}
+	if o.accessLog {
+		o.config.AccessLog = stdout
+	}
+	return o, errors.Join(o.readLabels(), o.readUpstreams(), o.readToken(env))
+}
+
+func (o *options) define() {
+	c := &o.config
+	f := pflag.NewFlagSet("weft-proxy", pflag.ContinueOnError)
+	f.Usage = func() {}
+	f.SortFlags = false
+	f.StringVar(&c.Namespace, "namespace", c.Namespace, "namespace of the workload")
+	f.StringVar(&c.Workload, "workload", "", "name of the workload, unique in its namespace")
+	f.StringArrayVar(&c.Services, "service", nil, "service that the workload is an endpoint of; may be repeated")
+	f.StringArrayVar(&o.labels, "label", nil, "label k=v that routes can select on; may be repeated")
+	f.Uint16Var(&c.AppPort, "app-port", 0, "port that the app listens on, on loopback")
+	f.StringVar(&c.Protocol, "protocol", "", "how the app's port speaks: http, http2, grpc or tcp (default: told from the first bytes)")
+	f.StringArrayVar(&o.upstreams, "upstream", nil, "service to reach through a loopback address, NAME[:PORT][=LOCALPORT]; may be repeated")
+	f.StringVar(&c.StateDir, "state-dir", "", "directory of the sidecar's state (default <data-dir>/sidecars/<namespace>.<workload>)")
+	f.StringVar(&o.tokenFile, "join-token-file", "", "file with the one-time join token (or the token itself in WEFT_JOIN_TOKEN)")
+	f.StringSliceVar(&c.Addresses.Identity, "identity", nil, "addresses of the identity service (default: those of the token)")
+	f.StringSliceVar(&c.Addresses.Discovery, "discovery", nil, "addresses of the discovery service")
+	f.StringSliceVar(&c.Addresses.Distributor, "distributor", nil, "addresses of the distributor")
+	f.StringSliceVar(&c.Addresses.Telemetry, "telemetry", nil, "addresses of the telemetry service")
+	f.StringVar(&c.Advertise, "advertise", c.Advertise, "IP address at which other sidecars reach this one")
+	f.Uint16Var(&c.MeshPort, "mesh-port", 0, "port for mTLS from other sidecars (default: that of the last run, else a free one)")
+	f.Uint16Var(&c.InboundPort, "inbound-port", 0, "port for plaintext to the app")
+	f.Uint16Var(&c.AdminPort, "admin-port", 0, "port for health, metrics and diagnosis, on loopback")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.BoolVar(&o.accessLog, "access-log", false, "write a line for each request to standard output")
+	f.IntVar(&c.AccessLogSample, "access-log-sample", c.AccessLogSample, "write only every n-th line")
+	f.DurationVar(&c.Drain, "drain", c.Drain, "how long requests in flight may take after the end was asked for")
+	f.DurationVar(&c.Linger, "linger", c.Linger, "how long new requests are still served after deregistration")
+	f.DurationVar(&c.MaxConfigAge, "max-config-age", c.MaxConfigAge, "how old the stored configuration may be that a restart serves from")
+	f.BoolVar(&o.check, "check-config", false, "check the flags and exit")
+	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	o.flags = f
+}
+
+func (o *options) help() string {
+	return "weft-proxy is Weft's sidecar.\n\nUsage: weft-proxy --workload NAME [flags]\n\nEvery flag can be given in the environment too: --mesh-port is WEFT_MESH_PORT.\n\n" + o.flags.FlagUsages()
+}
+
+// environment sets every flag that was not given and that the environment has.
+func (o *options) environment(env lookup) error {
+	var errs []error
+	o.flags.VisitAll(func(f *pflag.Flag) {
+		key := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := env(key)
+		if !ok || f.Changed || value == "" {
+			return
+		}
+		values := []string{value}
+		if f.Value.Type() == "stringArray" {
+			values = strings.Split(value, ",")
+		}
+		for _, v := range values {
+			if err := o.flags.Set(f.Name, v); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", key, err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func (o *options) readLabels() error {
+	o.config.Labels = make(map[string]string, len(o.labels))
+	for _, text := range o.labels {
+		k, v, ok := strings.Cut(text, "=")
+		if !ok || k == "" {
+			return fmt.Errorf("--label %q is not of the form k=v", text)
+		}
+		o.config.Labels[k] = v
+	}
+	return nil
+}
+
+func (o *options) readUpstreams() error {
+	var errs []error
+	for _, text := range o.upstreams {
+		u, err := proxy.ParseUpstream(text, o.config.Namespace)
+		errs = append(errs, err)
+		o.config.Upstreams = append(o.config.Upstreams, u)
+	}
+	return errors.Join(errs...)
+}
+
+// readToken takes the token from the file or the environment; a flag would show it to everybody on the machine.
+func (o *options) readToken(env lookup) error {
+	if o.tokenFile == "" {
+		o.config.JoinToken, _ = env("WEFT_JOIN_TOKEN")
+		return nil
+	}
+	raw, err := os.ReadFile(o.tokenFile)
+	if err != nil {
+		return fmt.Errorf("--join-token-file: %w", err)
+	}
+	o.config.JoinToken = strings.TrimSpace(string(raw))
+	return nil
+}

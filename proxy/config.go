@@ -1,0 +1,149 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
+	"github.com/weft-mesh/weft/internal/spiffe/jointoken"
+)
+
+// Config is everything that a sidecar is told when it starts.
+type Config struct {
+	// Namespace and Workload name the sidecar's own workload.
+	Namespace, Workload string
+	// Services of the namespace that the workload is an endpoint of; none: it only calls others.
+	Services []string
+	// Labels that routes select on.
+	Labels map[string]string
+	// AppPort is where the app listens, on loopback; 0: nowhere.
+	AppPort uint16
+	// Protocol that the app speaks on its port: "", "http", "http2", "grpc" or "tcp".
+	Protocol string
+	// Upstreams get a loopback listener each.
+	Upstreams []Upstream
+	// StateDir keeps what a restart needs; empty: the default for the workload.
+	StateDir string
+	// JoinToken is the text of the one-time token; empty: what is stored is used.
+	JoinToken string
+	// Addresses of the control plane, instead of those that the token carries.
+	Addresses jointoken.Addresses
+	// Advertise is the IP address at which other sidecars reach this one.
+	Advertise string
+	// MeshPort, InboundPort and AdminPort to listen on; 0: those of the last run, else any free ones.
+	MeshPort, InboundPort, AdminPort uint16
+	// AccessLog receives every AccessLogSample-th request; nil: none.
+	AccessLog       io.Writer
+	AccessLogSample int
+	// Drain bounds how long requests in flight may take after the end was asked for.
+	Drain time.Duration
+	// Linger is how long the sidecar still serves new requests after it has deregistered, while the news spreads.
+	Linger time.Duration
+	// MaxConfigAge is how old the stored configuration may be that a restart serves from.
+	MaxConfigAge time.Duration
+}
+
+// Default is the configuration before flags.
+func Default() Config {
+	return Config{
+		Namespace:       "default",
+		Advertise:       "127.0.0.1",
+		AccessLogSample: 1,
+		Drain:           30 * time.Second,
+		Linger:          500 * time.Millisecond,
+		MaxConfigAge:    48 * time.Hour, // no longer than an SVID lives
+	}
+}
+
+// Validate reports everything that is wrong with the configuration.
+func (c *Config) Validate() error {
+	var errs []error
+	problem := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	label := regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	for field, name := range map[string]string{"namespace": c.Namespace, "workload": c.Workload} {
+		if !label.MatchString(name) {
+			problem("%s: %q is not a name: lower-case letters, digits and \"-\", at most 63", field, name)
+		}
+	}
+	for _, s := range c.Services {
+		if !label.MatchString(s) {
+			problem("service: %q is not the name of a service", s)
+		}
+	}
+	if len(c.Services) > 0 && c.AppPort == 0 {
+		problem("app-port: a workload that is an endpoint of %q needs the port that its app listens on", c.Services)
+	}
+	if _, err := parseProtocol(c.Protocol); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := netip.ParseAddr(c.Advertise); err != nil {
+		problem("advertise: %q is not an IP address", c.Advertise)
+	}
+	for field, d := range map[string]time.Duration{"drain": c.Drain, "linger": c.Linger, "max-config-age": c.MaxConfigAge} {
+		if d < 0 {
+			problem("%s: %v is negative", field, d)
+		}
+	}
+	seen := map[string]bool{}
+	for _, u := range c.Upstreams {
+		if !label.MatchString(u.Namespace) || !label.MatchString(u.Name) {
+			problem("upstream: %q is not the name of a service", u.Service())
+		}
+		if seen[u.Key()] {
+			problem("upstream: %s is named twice", u.Key())
+		}
+		seen[u.Key()] = true
+	}
+	return errors.Join(errs...)
+}
+
+// stateDir is where the state is kept.
+func (c *Config) stateDir() (string, error) {
+	if c.StateDir != "" {
+		return c.StateDir, nil
+	}
+	data, err := dataDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(data, "sidecars", c.Namespace+"."+c.Workload), nil
+}
+
+// dataDir is Weft's data directory: the system's for root, the user's own for others.
+func dataDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/lib/weft", nil
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "weft"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the data directory: %w: give --state-dir", err)
+	}
+	return filepath.Join(home, ".local", "share", "weft"), nil
+}
+
+func parseProtocol(name string) (typepb.Protocol, error) {
+	switch strings.ToLower(name) {
+	case "", "detect":
+		return typepb.Protocol_PROTOCOL_UNSPECIFIED, nil
+	case "http":
+		return typepb.Protocol_PROTOCOL_HTTP, nil
+	case "http2":
+		return typepb.Protocol_PROTOCOL_HTTP2, nil
+	case "grpc":
+		return typepb.Protocol_PROTOCOL_GRPC, nil
+	case "tcp":
+		return typepb.Protocol_PROTOCOL_TCP, nil
+	default:
+		return 0, fmt.Errorf("protocol: %q is none of http, http2, grpc, tcp", name)
+	}
+}

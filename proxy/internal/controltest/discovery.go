@@ -1,0 +1,149 @@
+package controltest
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
+	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
+)
+
+// Discovery holds the workloads that registered. Without leases: only Deregister removes.
+type Discovery struct {
+	discoverypb.UnimplementedDiscoveryServiceServer
+
+	mu         sync.Mutex
+	workloads  map[string]*discoverypb.Workload // "namespace/name"
+	refuse     string
+	heartbeats int
+	revision   uint64
+	changed    chan struct{}
+}
+
+func (s *Discovery) change() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *Discovery) changes() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// Refuse makes every registration end with PERMISSION_DENIED and this reason; empty: none.
+func (s *Discovery) Refuse(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = reason
+}
+
+// Await waits until the workload ("namespace/name") is registered, or is not, and returns it.
+func (s *Discovery) Await(ctx context.Context, name string, there bool) (*discoverypb.Workload, error) {
+	var w *discoverypb.Workload
+	err := await(ctx, s.changes, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w = s.workloads[name]
+		return (w != nil) == there
+	})
+	return w, err
+}
+
+// AwaitHeartbeats waits until n heartbeats have come in all.
+func (s *Discovery) AwaitHeartbeats(ctx context.Context, n int) error {
+	return await(ctx, s.changes, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.heartbeats >= n
+	})
+}
+
+// Register keeps a workload.
+func (s *Discovery) Register(st discoverypb.DiscoveryService_RegisterServer) error {
+	account, err := caller(st.Context())
+	if err != nil {
+		return err
+	}
+	for {
+		r, err := st.Recv()
+		if err != nil {
+			return nil
+		}
+		if r.GetHeartbeat() != nil {
+			s.mu.Lock()
+			s.heartbeats++
+			s.change()
+			s.mu.Unlock()
+			continue
+		}
+		w := r.GetWorkload()
+		if w.GetMetadata().GetNamespace() != account.Namespace {
+			return status.Errorf(codes.PermissionDenied, "workload of namespace %q, caller is %q", w.GetMetadata().GetNamespace(), account)
+		}
+		answer, err := s.register(w)
+		if err != nil {
+			return err
+		}
+		if err := st.Send(answer); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Discovery) register(w *discoverypb.Workload) (*discoverypb.RegisterResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse != "" {
+		return nil, status.Error(codes.PermissionDenied, s.refuse)
+	}
+	s.revision++
+	s.workloads[key(w.GetMetadata())] = w
+	s.change()
+	return &discoverypb.RegisterResponse{
+		Workload: w, Revision: s.at(), HeartbeatInterval: durationpb.New(20 * time.Millisecond), Lease: durationpb.New(10 * time.Second),
+	}, nil
+}
+
+// Deregister removes a workload.
+func (s *Discovery) Deregister(ctx context.Context, r *discoverypb.DeregisterRequest) (*discoverypb.DeregisterResponse, error) {
+	account, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := account.Namespace + "/" + r.GetName()
+	if s.workloads[name] == nil {
+		return nil, status.Errorf(codes.NotFound, "workload %q does not exist", name)
+	}
+	delete(s.workloads, name)
+	s.revision++
+	s.change()
+	return &discoverypb.DeregisterResponse{Revision: s.at()}, nil
+}
+
+func (s *Discovery) at() *typepb.SourceRevision {
+	return &typepb.SourceRevision{Source: typepb.Source_SOURCE_DISCOVERY, Epoch: "test", Seq: s.revision}
+}
+
+// Endpoints are the registered workloads of a service.
+func (s *Discovery) Endpoints(service string) []*discoverypb.Workload {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*discoverypb.Workload
+	for _, w := range s.workloads {
+		if slices.Contains(w.GetSpec().GetServices(), service) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+func key(m *typepb.ObjectMeta) string { return m.GetNamespace() + "/" + m.GetName() }

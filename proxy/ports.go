@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/proxy/internal/statedir"
+)
+
+// ports is what ports.json says: where the sidecar listens.
+type ports struct {
+	Mesh      string            `json:"mesh"`
+	Inbound   string            `json:"inbound,omitempty"`
+	Admin     string            `json:"admin"`
+	Upstreams map[string]string `json:"upstreams"`
+}
+
+// listeners are the sidecar's open sockets.
+type listeners struct {
+	mesh, admin net.Listener
+	inbound     net.Listener            // plaintext to the app; nil without an app's port
+	upstreams   map[string]net.Listener // by Upstream.Key
+}
+
+// opener opens sockets, on the ports of the last run where none is asked for: peers, and the app, still know those.
+type opener struct {
+	log  *zap.Logger
+	last ports
+	open []net.Listener
+}
+
+// listen opens every socket, or none.
+func listen(cfg Config, dir *statedir.Dir, log *zap.Logger) (_ *listeners, err error) {
+	o := &opener{log: log, last: readPorts(dir, log)}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	const loopback = "127.0.0.1"
+	host := bindHost(cfg.Advertise)
+	l := &listeners{upstreams: map[string]net.Listener{}}
+	if l.mesh, err = o.listen("mesh", host, cfg.MeshPort, o.last.Mesh); err != nil {
+		return nil, err
+	}
+	if cfg.AppPort != 0 {
+		if l.inbound, err = o.listen("inbound", host, cfg.InboundPort, o.last.Inbound); err != nil {
+			return nil, err
+		}
+	}
+	if l.admin, err = o.listen("admin", loopback, cfg.AdminPort, o.last.Admin); err != nil {
+		return nil, err
+	}
+	for _, u := range cfg.Upstreams {
+		if l.upstreams[u.Key()], err = o.listen("upstream "+u.Key(), loopback, u.LocalPort, o.last.Upstreams[u.Key()]); err != nil {
+			return nil, err
+		}
+	}
+	return l, writePorts(dir, l)
+}
+
+// bindHost is where the mesh and plaintext ports listen: on loopback when that is what peers are told, else everywhere, since
+// an advertised address may be another one than the machine's own.
+func bindHost(advertise string) string {
+	if addr, err := netip.ParseAddr(advertise); err == nil && addr.IsLoopback() {
+		return advertise
+	}
+	return ""
+}
+
+func (o *opener) listen(what, host string, want uint16, last string) (net.Listener, error) {
+	port := want
+	if want == 0 {
+		port = portOf(last)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+	if err != nil && want == 0 && port != 0 {
+		o.log.Warn("port of the last run is taken, another one is used", zap.String("listener", what), zap.Uint16("port", port))
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", what, err)
+	}
+	o.open = append(o.open, l)
+	return l, nil
+}
+
+func (o *opener) close() {
+	for _, l := range o.open {
+		l.Close()
+	}
+}
+
+func portOf(address string) uint16 {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return 0
+	}
+	return a.Port()
+}
+
+func (l *listeners) close() {
+	l.mesh.Close()
+	l.admin.Close()
+	if l.inbound != nil {
+		l.inbound.Close()
+	}
+	for _, ln := range l.upstreams {
+		ln.Close()
+	}
+}
+
+func readPorts(dir *statedir.Dir, log *zap.Logger) ports {
+	var p ports
+	raw, err := dir.Read(statedir.Ports)
+	if err == nil {
+		err = json.Unmarshal(raw, &p)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		log.Warn("ports of the last run are not known", zap.Error(err))
+	}
+	return p
+}
+
+func writePorts(dir *statedir.Dir, l *listeners) error {
+	p := ports{Mesh: l.mesh.Addr().String(), Admin: l.admin.Addr().String(), Upstreams: map[string]string{}}
+	if l.inbound != nil {
+		p.Inbound = l.inbound.Addr().String()
+	}
+	for key, ln := range l.upstreams {
+		p.Upstreams[key] = ln.Addr().String()
+	}
+	raw, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode ports: %w", err)
+	}
+	return dir.Write(statedir.Ports, append(raw, '\n'))
+}

@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/internal/buildinfo"
+	"github.com/weft-mesh/weft/internal/lifecycle"
+	"github.com/weft-mesh/weft/proxy/internal/admin"
+	"github.com/weft-mesh/weft/proxy/internal/observe"
+	"github.com/weft-mesh/weft/proxy/internal/register"
+	"github.com/weft-mesh/weft/proxy/internal/snapshot"
+	"github.com/weft-mesh/weft/proxy/internal/statedir"
+	"github.com/weft-mesh/weft/proxy/internal/subscribe"
+	"github.com/weft-mesh/weft/proxy/internal/svid"
+	"github.com/weft-mesh/weft/proxy/internal/table"
+	"github.com/weft-mesh/weft/proxy/internal/uplink"
+)
+
+// Proxy is a sidecar that has not started.
+type Proxy struct {
+	cfg Config
+	log *zap.Logger
+}
+
+// New checks the configuration; it opens nothing.
+func New(cfg Config, log *zap.Logger) (*Proxy, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Proxy{cfg: cfg, log: log}, nil
+}
+
+// Run is the sidecar's life. It returns nil after ctx has ended and everything in flight has come to its end.
+func (p *Proxy) Run(ctx context.Context) error {
+	path, err := p.cfg.stateDir()
+	if err != nil {
+		return err
+	}
+	dir, err := statedir.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	s, err := p.assemble(dir)
+	if err != nil {
+		return err
+	}
+	p.log.Info("sidecar starts",
+		zap.String("namespace", p.cfg.Namespace), zap.String("workload", p.cfg.Workload), zap.Strings("services", p.cfg.Services),
+		zap.Stringer("mesh", s.listeners.mesh.Addr()), zap.Stringer("admin", s.listeners.admin.Addr()),
+		zap.String("state_dir", path), zap.String("version", buildinfo.Version()))
+	return s.run(ctx)
+}
+
+// sidecar is the parts of a running proxy.
+type sidecar struct {
+	cfg       Config
+	log       *zap.Logger
+	identity  *svid.Manager
+	tables    *table.Holder
+	listeners *listeners
+	config    *subscribe.Client
+	registrar *register.Registrar
+	recorder  *observe.Recorder
+	reporter  *observe.Reporter
+	accessLog *observe.AccessLog
+	traffic   *traffic
+}
+
+// assemble makes the parts, from the state directory first: what is stored works without a control plane.
+func (p *Proxy) assemble(dir *statedir.Dir) (_ *sidecar, err error) {
+	s := &sidecar{cfg: p.cfg, log: p.log, tables: &table.Holder{}}
+	identity := svid.Config{Namespace: p.cfg.Namespace, Workload: p.cfg.Workload, TokenText: p.cfg.JoinToken, Addresses: p.cfg.Addresses}
+	if s.identity, err = svid.Open(identity, dir, p.log.Named("svid")); err != nil {
+		return nil, err
+	}
+	if err := s.controlPlane(dir); err != nil {
+		return nil, err
+	}
+	if err := s.config.Restore(); err != nil {
+		// What is stored is a help, not a condition: with a control plane all of it comes anew.
+		p.log.Warn("stored configuration is not used", zap.Error(err))
+	}
+	if s.listeners, err = listen(p.cfg, dir, p.log); err != nil {
+		return nil, err
+	}
+	if err := s.data(); err != nil {
+		s.listeners.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// link makes a link to a service of the control plane.
+func (s *sidecar) link(service string, addresses []string) (*uplink.Link, error) {
+	connect, err := uplink.SPIFFE(s.identity.Source(), s.identity.TrustDomain(), service)
+	if err != nil {
+		return nil, err
+	}
+	ready := func(ctx context.Context) error {
+		_, err := s.identity.Source().Wait(ctx)
+		return err
+	}
+	return uplink.New(uplink.Config{Service: service, Addresses: addresses, Connect: connect, Ready: ready}, s.log.Named("uplink"))
+}
+
+// controlPlane makes the parts that talk with the control plane, but for the registration, which needs the mesh port.
+func (s *sidecar) controlPlane(dir *statedir.Dir) error {
+	distributor, err := s.link("distributor", s.identity.Addresses().Distributor)
+	if err != nil {
+		return err
+	}
+	s.config = subscribe.New(subscribe.Config{
+		Owner:        snapshot.Owner{TrustDomain: s.identity.TrustDomain(), Namespace: s.cfg.Namespace, Workload: s.cfg.Workload},
+		Services:     upstreamServices(s.cfg.Upstreams),
+		BuildVersion: buildinfo.Version(),
+		MaxAge:       s.cfg.MaxConfigAge,
+	}, subscribe.Deps{
+		Link: distributor, Dir: dir, Holder: s.tables, OnBundle: s.identity.SetBundle, Expiry: s.identity.Expiry, Log: s.log.Named("subscribe"),
+	})
+	if s.cfg.AccessLog != nil {
+		s.accessLog = observe.NewAccessLog(s.cfg.AccessLog, s.cfg.AccessLogSample)
+	}
+	s.recorder = observe.New(observe.Config{
+		Namespace: s.cfg.Namespace, Workload: s.cfg.Workload, Version: s.cfg.Labels["version"], Source: s.identity.Source(), AccessLog: s.accessLog,
+	})
+	if addresses := s.identity.Addresses().Telemetry; len(addresses) > 0 { // a mesh without telemetry is a mesh
+		telemetry, err := s.link("telemetry", addresses)
+		if err != nil {
+			return err
+		}
+		s.reporter = observe.NewReporter(s.recorder, telemetry)
+	}
+	return nil
+}
+
+func upstreamServices(upstreams []Upstream) []string {
+	var names []string
+	for _, u := range upstreams {
+		names = append(names, u.Service())
+	}
+	return names
+}
+
+// data makes what carries traffic, and what says that it can.
+func (s *sidecar) data() error {
+	workload, err := s.workload()
+	if err != nil {
+		return err
+	}
+	discovery, err := s.link("discovery", s.identity.Addresses().Discovery)
+	if err != nil {
+		return err
+	}
+	var appPorts []uint16
+	if len(s.cfg.Services) > 0 {
+		appPorts = append(appPorts, s.cfg.AppPort)
+	}
+	s.registrar = register.New(register.Config{Workload: workload, AppPorts: appPorts}, discovery, s.log.Named("register"))
+	s.traffic = newTraffic(s)
+	return nil
+}
+
+// run starts the parts, each after those that it needs. They stop in the reverse order: first the workload leaves the
+// catalogue, then what comes in ends, then what the app still calls, then everything that serves these.
+func (s *sidecar) run(ctx context.Context) error {
+	var g lifecycle.Group
+	if s.accessLog != nil {
+		g.Add("access log", s.accessLog.Run)
+	}
+	g.Add("admin", s.admin().Run)
+	g.Add("svid", s.identity.Run)
+	g.Add("config", s.config.Run)
+	if s.reporter != nil {
+		g.Add("telemetry", s.reporter.Run)
+	}
+	g.Add("outbound", s.traffic.runOutbound)
+	g.Add("inbound", s.traffic.runInbound)
+	g.Add("registration", s.registration)
+	err := g.Run(ctx)
+	s.log.Info("sidecar ended", zap.Error(err))
+	return err
+}
+
+func (s *sidecar) admin() *admin.Server {
+	return admin.New(s.listeners.admin, admin.Deps{
+		Started: s.started, Ready: s.ready, Metrics: s.recorder.Metrics(s.health), Dump: s.dump,
+		Deregister: s.registrar.Deregister, Log: s.log.Named("admin"),
+	})
+}

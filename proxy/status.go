@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/weft-mesh/weft/internal/buildinfo"
+	"github.com/weft-mesh/weft/proxy/internal/admin"
+	"github.com/weft-mesh/weft/proxy/internal/identity"
+	"github.com/weft-mesh/weft/proxy/internal/observe"
+	"github.com/weft-mesh/weft/proxy/internal/uplink"
+)
+
+// started is nil once there are an identity and a first table.
+func (s *sidecar) started() error {
+	if s.identity.Source().Load() == nil {
+		return errors.New("no identity yet: the join token has not been redeemed; see the sidecar's log")
+	}
+	if s.tables.Load() == nil {
+		return fmt.Errorf("no configuration yet: %s", linkText(s.config.Status().Link))
+	}
+	return nil
+}
+
+// ready is nil once requests can come, too.
+func (s *sidecar) ready() error {
+	if err := s.started(); err != nil {
+		return err
+	}
+	if len(s.cfg.Services) == 0 {
+		return nil
+	}
+	status := s.registrar.Status()
+	switch {
+	case status.Gone:
+		return errors.New("the workload has been deregistered")
+	case !status.AppReady:
+		return fmt.Errorf("the app does not accept connections on port %d yet", s.cfg.AppPort)
+	case status.Err != "":
+		return fmt.Errorf("discovery refuses this workload: %s", status.Err)
+	case !status.Registered:
+		return fmt.Errorf("the workload is not registered yet: %s", linkText(s.registrar.Link()))
+	}
+	return nil
+}
+
+func linkText(l uplink.Status) string {
+	switch {
+	case l.Connected:
+		return "connected to " + l.Address
+	case l.Err != "":
+		return l.Err
+	default:
+		return "not connected to the control plane"
+	}
+}
+
+func (s *sidecar) links() map[string]uplink.Status {
+	links := map[string]uplink.Status{"distributor": s.config.Status().Link, "discovery": s.registrar.Link()}
+	if s.reporter != nil {
+		links["telemetry"] = s.reporter.Link()
+	}
+	return links
+}
+
+func (s *sidecar) health() observe.Health {
+	status := s.config.Status()
+	h := observe.Health{
+		Connected:       map[string]bool{},
+		ConfigConfirmed: status.Confirmed,
+		SVIDExpiry:      s.identity.Expiry(),
+		ConfigUpdates:   status.Updates,
+		ConfigReopened:  status.Reopened,
+		ConfigRefused:   len(status.Refused),
+		IndexServices:   status.IndexSize,
+		Handshakes: map[string]map[string]uint64{
+			"inbound": handshakes(s.traffic.in.Handshakes()), "outbound": handshakes(s.traffic.out.Handshakes()),
+		},
+	}
+	pool := s.traffic.out.Connections()
+	h.Connections = map[string]uint64{"dialled": pool.Dialled.Load(), "reused": pool.Reused.Load(), "stale": pool.Stale.Load()}
+	for service, link := range s.links() {
+		h.Connected[service] = link.Connected
+	}
+	return h
+}
+
+func handshakes(c *identity.Counters) map[string]uint64 {
+	return map[string]uint64{"full": c.Full.Load(), "resumed": c.Resumed.Load(), "failed": c.Failed.Load()}
+}
+
+func (s *sidecar) dump() admin.Dump {
+	status, registration := s.config.Status(), s.registrar.Status()
+	d := admin.Dump{
+		Namespace: s.cfg.Namespace, Workload: s.cfg.Workload, TrustDomain: s.identity.TrustDomain().Name(),
+		SVIDExpiry: s.identity.Expiry(), Version: buildinfo.Version(), Links: s.links(),
+		Current: status.Current, Confirmed: status.Confirmed, Sequence: status.Sequence, IndexSize: status.IndexSize,
+		Services: status.Services, Vector: status.Vector, Resources: status.Resources, Refused: status.Refused,
+		Registered: registration.Revision, RegisterError: registration.Err,
+	}
+	if m := s.identity.Source().Load(); m != nil {
+		d.SPIFFEID = m.ID.String()
+	}
+	return d
+}

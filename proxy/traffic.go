@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/weft-mesh/weft/internal/lifecycle"
+	"github.com/weft-mesh/weft/proxy/internal/health"
+	"github.com/weft-mesh/weft/proxy/internal/inbound"
+	"github.com/weft-mesh/weft/proxy/internal/outbound"
+)
+
+// traffic is both directions of the request walk.
+type traffic struct {
+	cfg       Config
+	listeners *listeners
+	in        *inbound.Server
+	out       *outbound.Server
+
+	deadline sync.Once
+	endBy    time.Time // when everything in flight has to be over; set by deadline
+}
+
+func newTraffic(s *sidecar) *traffic {
+	return &traffic{
+		cfg:       s.cfg,
+		listeners: s.listeners,
+		in: inbound.New(inbound.Config{
+			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit,
+		}),
+		out: outbound.New(outbound.Config{
+			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Health: health.NewRegistry(),
+			Want: func(service string) { s.config.Want(service) },
+		}),
+	}
+}
+
+// runInbound serves what reaches the workload.
+func (t *traffic) runInbound(ctx context.Context) error {
+	var g lifecycle.Group
+	g.Add("engine", t.in.Run)
+	g.Add("mesh port", lasting(func(ctx context.Context) error { return t.in.ServeMesh(ctx, t.listeners.mesh) }))
+	if ln := t.listeners.inbound; ln != nil {
+		g.Add("plaintext port", lasting(func(ctx context.Context) error { return t.in.ServePlaintext(ctx, ln, t.cfg.AppPort) }))
+	}
+	return t.serve(ctx, &g, t.in.Drain)
+}
+
+// runOutbound serves what the app sends.
+func (t *traffic) runOutbound(ctx context.Context) error {
+	var g lifecycle.Group
+	g.Add("engine", t.out.Run)
+	for _, u := range t.cfg.Upstreams {
+		ln := t.listeners.upstreams[u.Key()]
+		g.Add("upstream "+u.Key(), lasting(func(ctx context.Context) error { return t.out.Serve(ctx, ln, upstreamOf(u)) }))
+	}
+	return t.serve(ctx, &g, t.out.Drain)
+}
+
+func upstreamOf(u Upstream) outbound.Upstream {
+	return outbound.Upstream{Service: u.Service(), Port: u.Port}
+}
+
+// lasting keeps a part of a group from stopping the others when it has drained before them.
+func lasting(run lifecycle.Run) lifecycle.Run {
+	return func(ctx context.Context) error {
+		if err := run(ctx); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	}
+}
+
+// serve runs the group until ctx ends, then drains, and only then stops the group: ending its context cuts connections.
+func (t *traffic) serve(ctx context.Context, g *lifecycle.Group, drain func(context.Context) error) error {
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- g.Run(inner) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	limit, stop := context.WithDeadline(inner, t.drainBy())
+	defer stop()
+	drained := drain(limit)
+	cancel()
+	if err := <-done; err != nil {
+		return err
+	}
+	return drained
+}
+
+// drainBy is one deadline for both directions: the drain that was configured, from when the first of them begins.
+func (t *traffic) drainBy() time.Time {
+	t.deadline.Do(func() { t.endBy = time.Now().Add(t.cfg.Drain) })
+	return t.endBy
+}
