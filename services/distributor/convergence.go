@@ -17,7 +17,7 @@ import (
 // pace at least. A change here is looked at sooner, but not more often than hurry.
 const (
 	pace  = 100 * time.Millisecond
-	hurry = 5 * time.Millisecond
+	hurry = 10 * time.Millisecond
 )
 
 // convergence answers who has applied what.

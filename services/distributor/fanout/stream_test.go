@@ -314,3 +314,26 @@ func TestNewerStreamReplacesTheOlder(t *testing.T) {
 		t.Errorf("%d sidecars", n)
 	}
 }
+
+func TestStreamsThatCannotBeginEnd(t *testing.T) {
+	cfg := config()
+	cfg.OpenWait = time.Millisecond
+	r := newReplica(t, testca.New(t, "weft.local"), cfg, 0)
+	t.Run("no state", func(t *testing.T) {
+		s := fanouttest.New(t, "x", "web-1")
+		s.Connect(r.conn("x/web"))
+		// Which of the two is first is the clock's choice: `open` is late, or there is nothing to serve.
+		if code := status.Code(s.Ended()); code != codes.Unavailable && code != codes.InvalidArgument {
+			t.Errorf("want Unavailable or InvalidArgument, got %v", code)
+		}
+	})
+	t.Run("no open", func(t *testing.T) {
+		stream, err := configpb.NewConfigServiceClient(r.conn("x/web")).Stream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("want InvalidArgument, got %v", err)
+		}
+	})
+}
