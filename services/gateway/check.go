@@ -13,6 +13,7 @@ import (
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/model"
 	"github.com/weft-mesh/weft/services/internal/modelpb"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
 // CheckMesh looks at everything there is, and says what is wrong with it.
@@ -38,7 +39,7 @@ func (s *Service) gather(ctx context.Context, v *view) []*adminpb.Finding {
 		}
 		if err != nil {
 			findings = append(findings, &adminpb.Finding{
-				Severity: adminpb.Severity_SEVERITY_ERROR, Subject: service, Message: "its objects cannot be read: " + err.Error(),
+				Severity: adminpb.Severity_SEVERITY_ERROR, Subject: service, Message: "its objects cannot be read: " + plain(err),
 				Remedy: "make it ready, then check again; nothing that depends on them was checked",
 			})
 		}
@@ -105,7 +106,7 @@ func (v *view) readPolicy(ctx context.Context, conn grpc.ClientConnInterface) er
 // collect turns one page into the model's own values.
 func collect[P any, T any](into *[]T, page []P, from func(P) (T, error), err error) error {
 	if err != nil {
-		return err
+		return rpc.FaultOf(err)
 	}
 	for _, p := range page {
 		t, err := from(p)

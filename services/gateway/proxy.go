@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weft-mesh/weft/services/internal/fault"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
 // callTimeout bounds a call whose caller set no deadline and whose answer is not a stream.
@@ -70,7 +71,7 @@ func (p *proxy) open(ctx context.Context, name string, m method, request *frame)
 	owner, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, name, grpc.ForceCodecV2(p.codec))
 	if err != nil {
 		if status.Code(err) == codes.Unavailable {
-			return nil, fault.Wrap(fault.Unavailable, err, "service %s cannot be reached", m.service)
+			return nil, fault.Wrap(fault.Unavailable, rpc.FaultOf(err), "service %s cannot be reached", m.service)
 		}
 		return nil, err
 	}

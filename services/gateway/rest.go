@@ -38,6 +38,11 @@ func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		}),
 		runtime.WithErrorHandler(handleError),
 		runtime.WithRoutingErrorHandler(handleRouting),
+		// A body is always JSON, also when a client (curl -d) calls it a form; and a POST is never taken for a GET.
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		// How the answer came through gRPC is nobody's business.
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		adminpb.RegisterAdminServiceHandler, discoverypb.RegisterDiscoveryServiceHandler,

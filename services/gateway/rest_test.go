@@ -168,6 +168,7 @@ func TestStreamsAreLinesOfJSONUntilTheGatewayStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer good")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded") // as curl -d says
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

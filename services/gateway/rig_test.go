@@ -150,6 +150,7 @@ func (r *rig) callAs(t *testing.T, authorization, method, path, body string, ans
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded") // as curl -d says, although it is JSON
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -123,18 +124,19 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// One deadline for all that drains, counted from the first that asks.
+	deadline := sync.OnceValue(func() time.Time { return time.Now().Add(s.cfg.Drain) })
+	ours, people := s.newServer(nil), s.newServer(s.credentials(s.deps.GRPC))
 	var group lifecycle.Group
-	group.Add("calls of REST requests", func(ctx context.Context) error { return s.serveGRPC(ctx, s.newServer(nil), memory) })
-	group.Add("gRPC port", func(ctx context.Context) error {
-		return s.serveGRPC(ctx, s.newServer(s.credentials(s.deps.GRPC)), s.deps.GRPC)
-	})
-	group.Add("REST port", func(ctx context.Context) error { return s.serveREST(ctx, handler) })
+	group.Add("calls of REST requests", func(ctx context.Context) error { return serveGRPC(ctx, ours, memory, deadline) })
+	group.Add("gRPC port", func(ctx context.Context) error { return serveGRPC(ctx, people, s.deps.GRPC, deadline) })
+	group.Add("REST port", func(ctx context.Context) error { return s.serveREST(ctx, handler, deadline) })
 	return group.Run(ctx)
 }
 
-func (s *Service) serveGRPC(ctx context.Context, server *grpc.Server, l net.Listener) error {
+func serveGRPC(ctx context.Context, server *grpc.Server, l net.Listener, deadline func() time.Time) error {
 	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(s.cfg.Drain, server.Stop)
+		timer := time.AfterFunc(time.Until(deadline()), server.Stop)
 		defer timer.Stop()
 		server.GracefulStop()
 	})()
@@ -144,14 +146,14 @@ func (s *Service) serveGRPC(ctx context.Context, server *grpc.Server, l net.List
 	return nil // after GracefulStop has ended: Serve waits for it
 }
 
-func (s *Service) serveREST(ctx context.Context, handler http.Handler) error {
+func (s *Service) serveREST(ctx context.Context, handler http.Handler, deadline func() time.Time) error {
 	server := newHTTPServer(handler)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain)
+		bounded, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline())
 		defer cancel()
-		if err := server.Shutdown(deadline); err != nil {
+		if err := server.Shutdown(bounded); err != nil {
 			_ = server.Close() // what is still open after the drain is cut
 		}
 	})

@@ -18,6 +18,7 @@ import (
 	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
 	"github.com/weft-mesh/weft/internal/buildinfo"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
 const (
@@ -69,7 +70,7 @@ func blame(components []*adminpb.ComponentStatus, name string, err error) []*adm
 			return components // it is known to be down, and why
 		}
 	}
-	return append(components, &adminpb.ComponentStatus{Component: name, Message: "does not list its sidecars: " + err.Error()})
+	return append(components, &adminpb.ComponentStatus{Component: name, Message: "does not list its sidecars: " + plain(err)})
 }
 
 // components probes every service at once; the gateway itself is there, or nobody would ask.
@@ -110,7 +111,7 @@ func (s *Service) probe(ctx context.Context, service string) []*adminpb.Componen
 		answer, err := client.Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.Peer(&from))
 		if err != nil {
 			if len(found) == 0 {
-				return []*adminpb.ComponentStatus{{Component: service, Message: err.Error()}}
+				return []*adminpb.ComponentStatus{{Component: service, Message: plain(err)}}
 			}
 			break
 		}
@@ -132,6 +133,9 @@ func (s *Service) probe(ctx context.Context, service string) []*adminpb.Componen
 	}
 	return out
 }
+
+// plain is an error as people read it: without the words of gRPC around the message.
+func plain(err error) string { return rpc.FaultOf(err).Error() }
 
 // replicaAt names a replica by its address; one in this process has none.
 func (s *Service) replicaAt(addr net.Addr) string {
