@@ -80,6 +80,7 @@ func (p Process) Run(ctx context.Context) (err error) {
 		}
 		return err
 	}
+	p.Log.Debug("settings", zap.Any("settings", p.Settings)) // they name files of secrets and hold none
 	ports := r.ports()
 	removePorts, err := writePorts(p.Settings.RunDir, ports)
 	if err != nil {

@@ -69,7 +69,7 @@ func TestHoldComesBackAfterItsLeaseWasLost(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Hold(ctx, "peers/a", []byte("x"), 10*time.Second) }()
+	go func() { done <- s.Hold(ctx, "peers/a", []byte("x"), time.Second) }()
 	operator, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
