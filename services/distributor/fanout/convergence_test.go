@@ -137,3 +137,16 @@ func TestStatusOfSidecars(t *testing.T) {
 		t.Errorf("%d registered sidecars, want 2", n)
 	}
 }
+
+// TestForgottenHistoryCountsEverybody: for a target older than what is remembered nobody is left out.
+func TestForgottenHistoryCountsEverybody(t *testing.T) {
+	r := newReplica(t, testca.New(t, "weft.local"), config(), 0)
+	for seq := range uint64(10_000) {
+		r.publish(at(seq+1, 1), "")
+	}
+	s := fanouttest.New(t, "x", "web-1")
+	s.Connect(r.conn("x/web"))
+	s.Reached(at(10_000, 1))
+	converges(t, r, policyAt(5), &configpb.Convergence{Converged: true, Affected: 1, Applied: 1})
+	converges(t, r, policyAt(9_999), &configpb.Convergence{Converged: true})
+}

@@ -97,8 +97,9 @@ type step struct {
 	lastAck    time.Time // last one by a sidecar that the changes touch; Hub.mu guards it
 }
 
-// historyLength is how many states are remembered for questions about convergence.
-const historyLength = 512
+// historyLength is how many steps are remembered at least for questions about convergence: minutes of them, even when the
+// sources never fall silent.
+const historyLength = 4096
 
 // New makes a hub without a state.
 func New(cfg Config, deps Deps) *Hub {
@@ -135,8 +136,8 @@ func (h *Hub) Publish(state *compile.State) {
 // remember appends to the history. What came before the oldest step is not known: it counts as touching everything.
 func (h *Hub) remember(st *step) {
 	h.history = append(h.history, st)
-	if len(h.history) > historyLength {
-		h.history = append([]*step(nil), h.history[1:]...)
+	if len(h.history) > 2*historyLength {
+		h.history = append([]*step(nil), h.history[historyLength:]...)
 		oldest := *h.history[0]
 		oldest.changes = &compile.Changes{All: true}
 		h.history[0] = &oldest
