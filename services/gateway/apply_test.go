@@ -68,7 +68,7 @@ func violations(err error) []string {
 	return out
 }
 
-func TestC7_ApplyCreatesUpdatesAndLeavesAlone(t *testing.T) {
+func TestApplyCreatesUpdatesAndLeavesAlone(t *testing.T) {
 	r := newRig(t, TLSAuto)
 	resp, err := apply(t, r, &adminpb.ApplyRequest{Manifests: shopManifests})
 	if err != nil {
@@ -109,7 +109,7 @@ func TestDryRunForetellsAndWritesNothing(t *testing.T) {
 	}
 }
 
-func TestC10_OneInvalidObjectStopsAll(t *testing.T) {
+func TestOneInvalidObjectStopsAll(t *testing.T) {
 	for _, test := range []struct {
 		name, manifests string
 		strict          bool

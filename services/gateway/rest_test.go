@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -90,7 +91,7 @@ func TestRevokedTokenStopsWithinFiveSeconds(t *testing.T) {
 	}
 }
 
-func TestO1_ProblemsNameWhatIsWrong(t *testing.T) {
+func TestProblemsNameWhatIsWrong(t *testing.T) {
 	r := newRig(t, TLSAuto)
 	if resp := r.call(t, http.MethodPost, "/v1alpha1/namespaces/default/routes", someRoute, nil); resp.StatusCode != 200 {
 		t.Fatalf("create: status %d", resp.StatusCode)
@@ -158,6 +159,15 @@ func TestWhatIsNotOffered(t *testing.T) {
 	_, err = policypb.NewPolicyServiceClient(conn).ListRoutes(t.Context(), &policypb.ListRoutesRequest{})
 	if status.Code(err) != codes.Unauthenticated {
 		t.Errorf("ListRoutes without a token: %v", err)
+	}
+	want := strings.NewReader(`
+# HELP weft_gateway_calls_total Calls by method and gRPC status; REST requests are calls too.
+# TYPE weft_gateway_calls_total counter
+weft_gateway_calls_total{code="Unauthenticated",method="/weft.policy.v1alpha1.PolicyService/ListRoutes"} 1
+weft_gateway_calls_total{code="Unimplemented",method="other"} 1
+`)
+	if err := testutil.GatherAndCompare(r.metrics, want, "weft_gateway_calls_total"); err != nil {
+		t.Error(err)
 	}
 }
 

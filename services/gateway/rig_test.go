@@ -35,6 +35,7 @@ type rig struct {
 	catalogue  *fakeDiscovery
 	identity   *fakeIdentity
 	sidecars   *fakeDistributor
+	metrics    *prometheus.Registry
 	stop       func()
 	servers    map[string]*rpc.Server
 
@@ -62,7 +63,7 @@ func newRig(t *testing.T, mode string) *rig {
 	}
 	r := &rig{
 		catalogue: newFakeDiscovery(), identity: &fakeIdentity{}, sidecars: &fakeDistributor{}, source: source("gateway"),
-		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), servers: map[string]*rpc.Server{},
+		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), servers: map[string]*rpc.Server{}, metrics: prometheus.NewRegistry(),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -122,7 +123,7 @@ func (r *rig) start(t *testing.T, ctx context.Context, wg *sync.WaitGroup, mode 
 	restPort, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	s, err := New(Config{TLS: mode, Drain: 10 * time.Second, SVIDTTL: 48 * time.Hour}, Deps{
-		Log: zap.NewNop(), Dial: dial, Trust: r.source, GRPC: grpcPort, REST: restPort, Replica: "me",
+		Log: zap.NewNop(), Metrics: r.metrics, Dial: dial, Trust: r.source, GRPC: grpcPort, REST: restPort, Replica: "me",
 		Peers: func() []string { return nil }, Now: r.clock,
 	})
 	must(t, err)

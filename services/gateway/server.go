@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -71,6 +72,7 @@ func (s *Service) admit(ctx context.Context, method string, call func(context.Co
 		defer context.AfterFunc(s.draining, func() { cancel(errDraining) })()
 	}
 	var who string
+	began := time.Now()
 	defer func() {
 		if r := recover(); r != nil {
 			s.deps.Log.Error("rpc handler panicked", zap.String("method", method), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
@@ -80,6 +82,7 @@ func (s *Service) admit(ctx context.Context, method string, call func(context.Co
 			err = errDraining
 		}
 		err = rpc.StatusOf(err).Err()
+		s.calls.done(s.label(method), status.Code(err), time.Since(began))
 		if who != "" && changes(method) {
 			s.deps.Log.Info("administrator's call", zap.String("method", method), zap.String("principal", who),
 				zap.Stringer("code", status.Code(err)))
@@ -92,6 +95,18 @@ func (s *Service) admit(ctx context.Context, method string, call func(context.Co
 		ctx = rpc.WithPrincipal(rpc.WithCaller(ctx, rpc.Caller{Principal: who}), who)
 	}
 	return call(ctx)
+}
+
+// label is a method's name for metrics. What is not offered has one name together: callers must not make series.
+func (s *Service) label(method string) string {
+	if _, ok := s.proxy.methods[method]; ok || public(method) {
+		return method
+	}
+	switch method {
+	case adminpb.AdminService_Apply_FullMethodName, adminpb.AdminService_GetStatus_FullMethodName, adminpb.AdminService_CheckMesh_FullMethodName:
+		return method
+	}
+	return "other"
 }
 
 // errDraining ends streams when the gateway stops: their clients go on at another replica.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -60,6 +61,8 @@ type Deps struct {
 	Trust *spiffe.Source
 	// GRPC and REST are the ports; Run serves and closes them.
 	GRPC, REST net.Listener
+	// Metrics is where the collectors are registered.
+	Metrics prometheus.Registerer
 	// Peers names the other replicas of the gateway.
 	Peers func() []string
 	// Replica is this replica's name.
@@ -75,6 +78,7 @@ type Service struct {
 	deps  Deps
 	auth  *authenticator
 	proxy *proxy
+	calls *calls
 
 	// draining ends when the gateway stops; Run cancels it, and calls listen to it.
 	draining context.Context
@@ -88,7 +92,11 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration of gateway: %w", err)
 	}
-	s := &Service{cfg: cfg, deps: deps, auth: newAuthenticator(deps.Dial, deps.Now)}
+	counted, err := newCalls(deps.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, deps: deps, auth: newAuthenticator(deps.Dial, deps.Now), calls: counted}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.proxy = &proxy{
 		dial: deps.Dial, codec: newCodec(), methods: methods(),

@@ -20,7 +20,7 @@ func sidecar(name string, connected bool, left time.Duration, now time.Time) *co
 	}
 }
 
-func TestR5_StatusShowsComponentsAndTheGuaranteedOutage(t *testing.T) {
+func TestStatusShowsComponentsAndTheGuaranteedOutage(t *testing.T) {
 	r := newRig(t, TLSAuto)
 	now := r.clock()
 	r.sidecars.sidecars = []*configpb.SidecarStatus{
@@ -54,7 +54,7 @@ func TestR5_StatusShowsComponentsAndTheGuaranteedOutage(t *testing.T) {
 	}
 }
 
-func TestO3_CheckNamesTheRemedy(t *testing.T) {
+func TestCheckNamesTheRemedy(t *testing.T) {
 	r := newRig(t, TLSAuto)
 	r.catalogue.add("shop", "shop")
 	conn, ctx := r.conn(t)

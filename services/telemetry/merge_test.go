@@ -52,7 +52,7 @@ func totalOf(replicas []*memory, now time.Time, window time.Duration) uint64 {
 
 // A sidecar reports every second, to whichever replica it happens to be connected to, and restarts now and then. Whatever
 // it did, all replicas together know exactly what happened in any window.
-func TestT1_MovingBetweenReplicasCountsEachRequestOnce(t *testing.T) {
+func TestO1_MovingBetweenReplicasCountsEachRequestOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		replicas := []*memory{newMemory(wide()), newMemory(wide()), newMemory(wide())}
 		seconds := rapid.IntRange(2, 55).Draw(t, "seconds")

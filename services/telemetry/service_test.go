@@ -115,7 +115,7 @@ func reportOf(start time.Time, edges map[edge]uint64) *telemetrypb.ReportRequest
 	return req
 }
 
-func TestO3_AnyReplicaAnswersForTheMesh(t *testing.T) {
+func TestO2_AnyReplicaAnswersForTheMesh(t *testing.T) {
 	now := &clock{epoch()}
 	a := start(t, now, "a", peers{})
 	b := start(t, now, "b", peers{{Replica: "a", Address: "10.0.0.1:9714"}: a.conn, {Replica: "c", Address: "10.0.0.3:9714"}: nil})
@@ -141,8 +141,14 @@ func TestO3_AnyReplicaAnswersForTheMesh(t *testing.T) {
 	if n := got.GetRows()[0].GetRequests(); n != 30 {
 		t.Errorf("%d requests in three seconds, want 30", n)
 	}
-	if !got.GetRows()[0].GetEdge().GetMtls() || got.GetRows()[0].GetP99() == nil {
-		t.Errorf("row %v lacks mtls or p99", got.GetRows()[0])
+	first := got.GetRows()[0]
+	if first.GetSuccesses() != 30 || first.GetRequestsPerSecond() != 10 || !first.GetEdge().GetMtls() {
+		t.Errorf("row %v, want 30 successes, 10 a second, over mTLS", first)
+	}
+	for _, q := range []*durationpb.Duration{first.GetP50(), first.GetP90(), first.GetP99()} {
+		if d := q.AsDuration(); d < 900*time.Microsecond || d > 1300*time.Microsecond { // bucket 40 is about 1 ms
+			t.Errorf("quantile %v, want about 1 ms", d)
+		}
 	}
 	if diff := cmp.Diff([]string{"10.0.0.3:9714"}, got.GetUnreachableReplicas()); diff != "" {
 		t.Error(diff)
@@ -159,7 +165,7 @@ func TestO3_AnyReplicaAnswersForTheMesh(t *testing.T) {
 	}
 }
 
-func TestT2_ExpositionShowsTheWholeMesh(t *testing.T) {
+func TestO3_ExpositionShowsTheWholeMesh(t *testing.T) {
 	now := &clock{epoch()}
 	a := start(t, now, "a", peers{})
 	b := start(t, now, "b", peers{{Replica: "a"}: a.conn})
@@ -173,6 +179,9 @@ weft_mesh_requests_total{destination="",destination_workload="default/s1-1",dire
 `)
 	if err := testutil.GatherAndCompare(b.metrics, want, "weft_mesh_requests_total"); err != nil {
 		t.Error(err)
+	}
+	if problems, err := testutil.GatherAndLint(b.metrics); err != nil || len(problems) > 0 {
+		t.Errorf("exposition: %v, %v", problems, err)
 	}
 	families, err := b.metrics.Gather()
 	if err != nil {
