@@ -58,6 +58,8 @@ type Plan struct {
 	Set       *table.EndpointSet
 	Balancing table.Balancing
 	Port      uint16
+	// Plain: mTLS is off, so that no endpoint is reached through its sidecar.
+	Plain bool
 	// Timeout of the whole request; 0: none but the client's own.
 	Timeout time.Duration
 	Retry   table.RetryPolicy

@@ -93,12 +93,12 @@ func newConn(nc net.Conn, client bool, limits *Limits) *conn {
 	c.dec = hpack.NewDecoder(4096, c.block.add)
 	c.block.limit = limits.HeaderBytes
 	c.enc = hpack.NewEncoder(&c.encBuf)
+	c.greet()
 	return c
 }
 
 // run speaks the protocol until the connection is over, and returns why.
 func (c *conn) run() error {
-	c.greet()
 	writer := make(chan struct{})
 	go func() {
 		defer close(writer)
@@ -127,7 +127,7 @@ func (c *conn) run() error {
 	return c.err
 }
 
-// greet queues what must be written first.
+// greet queues what must be written first, before anybody else knows the connection.
 func (c *conn) greet() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 func (x *exchange) answerFailure(reason flow.Reason) (told bool) {
 	info := reason.Info()
 	own := string(flow.AppendErrorHeader(nil, x.server.cfg.Direction, reason, x.req.id))
+	text := "weft " + x.server.cfg.Direction.String() + ": " + info.Name + ": " + info.Advice
 	down := x.down.conn
 	switch {
 	case x.req.grpc:
@@ -26,7 +27,7 @@ func (x *exchange) answerFailure(reason flow.Reason) (told bool) {
 		}
 		fields = append(fields,
 			hpack.HeaderField{Name: "grpc-status", Value: strconv.Itoa(info.GRPC)},
-			hpack.HeaderField{Name: "grpc-message", Value: percent(reason.String() + ": " + info.Advice)},
+			hpack.HeaderField{Name: "grpc-message", Value: percent(text)},
 			hpack.HeaderField{Name: "weft-error", Value: own, Sensitive: true})
 		x.rec.GRPCStatus = info.GRPC
 		down.writeHeaders(x.down, fields, true)
@@ -34,7 +35,7 @@ func (x *exchange) answerFailure(reason flow.Reason) (told bool) {
 	case x.responded:
 		return false
 	default:
-		body := reason.String() + ": " + info.Advice + "\n"
+		body := text + "\n"
 		x.rec.Status = info.HTTP
 		head := x.req.method == "HEAD"
 		down.writeHeaders(x.down, []hpack.HeaderField{

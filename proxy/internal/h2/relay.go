@@ -45,10 +45,15 @@ func (x *exchange) upstreamFields(left time.Duration) []hpack.HeaderField {
 
 // downstreamFields removes, in place, what only a proxy of the mesh may say, unless one said it.
 func (x *exchange) downstreamFields(fields []hpack.HeaderField) []hpack.HeaderField {
-	if x.server.cfg.Direction == flow.Outbound && x.choice.Endpoint != nil && x.choice.Endpoint.MeshPort != 0 {
+	if x.server.cfg.Direction == flow.Outbound && x.meshed() {
 		return fields
 	}
 	return stripOwn(fields)
+}
+
+// meshed says whether another sidecar stands before the endpoint of the current try.
+func (x *exchange) meshed() bool {
+	return !x.plan.Plain && x.choice.Endpoint != nil && x.choice.Endpoint.MeshPort != 0
 }
 
 func stripOwn(fields []hpack.HeaderField) []hpack.HeaderField {

@@ -34,36 +34,39 @@ func (r *serverRole) headers(id uint32, b *block) error {
 		c.finished(st)
 		return nil
 	}
-	st, err := c.admit(id, b.end)
-	if st == nil {
+	// The exchange is locked before others can find it, so that nobody sees it half made.
+	x := r.server.newExchange(r.at, b.end)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if ok, err := c.admit(id, b.end, x); !ok {
 		return err
 	}
-	return r.server.accept(r.at, st, b)
+	return x.accept(b)
 }
 
 // goAway of a client changes nothing: it closes when it has its answers.
 func (r *serverRole) goAway(uint32, http2.ErrCode) {}
 
-// admit registers a stream that the client opens; nil without an error means that it is to be ignored.
-func (c *conn) admit(id uint32, end bool) (*stream, error) {
+// admit registers the stream that the client opens for x; not ok without an error means that it is to be ignored.
+func (c *conn) admit(id uint32, end bool, x *exchange) (ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if id <= c.lastID {
 		if c.wasReset(id) {
-			return nil, nil
+			return false, nil
 		}
-		return nil, http2.ConnectionError(http2.ErrCodeStreamClosed)
+		return false, http2.ConnectionError(http2.ErrCodeStreamClosed)
 	}
 	c.lastID = id
 	if c.draining == 2 || c.closing || c.closed {
-		return nil, nil
+		return false, nil
 	}
 	if len(c.streams) >= int(c.limits.MaxStreams) {
-		return nil, http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
+		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
 	}
-	st := &stream{conn: c, id: id, window: c.initial, recv: c.limits.StreamWindow, remoteClosed: end, declared: -1}
-	c.streams[id] = st
-	return st, nil
+	x.down = &stream{conn: c, id: id, x: x, window: c.initial, recv: c.limits.StreamWindow, remoteClosed: end, declared: -1}
+	c.streams[id] = x.down
+	return true, nil
 }
 
 // clientRole handles what endpoints send.

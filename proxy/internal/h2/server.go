@@ -31,8 +31,9 @@ type Server struct {
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
+	serving  int // calls of Serve
 	draining bool
-	empty    chan struct{} // closed when draining and conns is empty
+	empty    chan struct{} // closed when draining and nothing is served
 	access   *table.Access // Run only
 }
 
@@ -47,6 +48,8 @@ func New(cfg Config) *Server {
 // ctx cuts it off; Drain ends it gracefully. A client that just leaves is no error.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, at Downstream) error {
 	defer nc.Close()
+	s.enter()
+	defer s.leave()
 	if err := readPreface(nc); err != nil {
 		return err
 	}
@@ -153,13 +156,34 @@ func (s *Server) beginDrain() []*conn {
 	for c := range s.conns {
 		conns = append(conns, c)
 	}
-	if !s.draining {
-		s.draining = true
-		if len(conns) == 0 {
-			close(s.empty)
-		}
-	}
+	s.draining = true
+	s.closeIfEmpty()
 	return conns
+}
+
+func (s *Server) enter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving++
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving--
+	s.closeIfEmpty()
+}
+
+// closeIfEmpty tells Drain. Under mu.
+func (s *Server) closeIfEmpty() {
+	if !s.draining || s.serving > 0 {
+		return
+	}
+	select {
+	case <-s.empty:
+	default:
+		close(s.empty)
+	}
 }
 
 func (s *Server) add(c *conn) {
@@ -176,13 +200,6 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if s.draining && len(s.conns) == 0 {
-		select {
-		case <-s.empty:
-		default:
-			close(s.empty)
-		}
-	}
 }
 
 // each calls f for every exchange, outside all locks.
@@ -202,23 +219,24 @@ func (s *Server) each(f func(*exchange)) {
 	}
 }
 
-// accept begins an exchange for a new stream. It runs on the reader of st's connection.
-func (s *Server) accept(at *Downstream, st *stream, b *block) error {
-	x := &exchange{server: s, at: at, down: st, rnd: rand.Uint32(), keep: true, bodyDone: b.end}
-	st.x = x
+func (s *Server) newExchange(at *Downstream, bodyDone bool) *exchange {
+	x := &exchange{server: s, at: at, rnd: rand.Uint32(), keep: true, bodyDone: bodyDone}
 	x.rec.Reset()
 	x.rec.Direction, x.rec.Start, x.rec.Protocol = s.cfg.Direction, time.Now(), flow.HTTP2
 	x.rec.Peer, x.rec.MTLS = at.Peer, at.MTLS
+	return x
+}
+
+// accept begins the exchange of a new stream. It runs on the reader of the client's connection, under mu.
+func (x *exchange) accept(b *block) error {
 	h, err := validateRequest(b.fields)
 	if err != nil && !b.tooLarge || h.length > 0 && b.end {
-		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol, Cause: errMalformed}
+		return http2.StreamError{StreamID: x.down.id, Code: http2.ErrCodeProtocol, Cause: errMalformed}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.reader = st.conn
+	x.reader = x.down.conn
 	defer func() { x.reader = nil }()
 	ok := x.req.parse(b.fields, &h)
-	st.declared = h.length
+	x.down.declared = h.length
 	x.rec.RequestID = x.req.id
 	if x.req.grpc {
 		x.rec.Protocol = flow.GRPC
@@ -229,7 +247,7 @@ func (s *Server) accept(at *Downstream, st *stream, b *block) error {
 	case !ok:
 		x.fail(flow.BadRequest, fmt.Errorf("%w: method %q or path cannot be relayed", errMalformed, x.req.method))
 	default:
-		x.begin(at.Decide(&x.req, x.rnd, &x.rec))
+		x.begin(x.at.Decide(&x.req, x.rnd, &x.rec))
 	}
 	return nil
 }

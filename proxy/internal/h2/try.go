@@ -128,7 +128,7 @@ func (x *exchange) connect(ctx context.Context, try int) {
 		}
 		return
 	}
-	if dialled && x.choice.Endpoint.MeshPort != 0 {
+	if dialled && x.meshed() {
 		x.rec.Handshakes++
 	}
 	switch {
