@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
+	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
+	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
+	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
+	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
+	telemetrypb "github.com/weft-mesh/weft/gen/weft/telemetry/v1alpha1"
+)
+
+// client is a connection to the gateway, which speaks every API of the control plane.
+type client struct {
+	conn        *grpc.ClientConn
+	admin       adminpb.AdminServiceClient
+	discovery   discoverypb.DiscoveryServiceClient
+	policy      policypb.PolicyServiceClient
+	identity    identitypb.IdentityServiceClient
+	convergence configpb.ConvergenceServiceClient
+	telemetry   telemetrypb.TelemetryServiceClient
+}
+
+func (c *client) Close() error { return c.conn.Close() }
+
+// connect makes the connection; nothing is sent before the first call.
+func (o *options) connect() (*client, error) {
+	token, err := o.token()
+	if err != nil {
+		return nil, err
+	}
+	creds, err := o.transport()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("dns:///"+o.gateway,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithPerRPCCredentials(bearer(token)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	if err != nil {
+		return nil, fmt.Errorf("gateway %q: %w", o.gateway, err)
+	}
+	return &client{
+		conn:        conn,
+		admin:       adminpb.NewAdminServiceClient(conn),
+		discovery:   discoverypb.NewDiscoveryServiceClient(conn),
+		policy:      policypb.NewPolicyServiceClient(conn),
+		identity:    identitypb.NewIdentityServiceClient(conn),
+		convergence: configpb.NewConvergenceServiceClient(conn),
+		telemetry:   telemetrypb.NewTelemetryServiceClient(conn),
+	}, nil
+}
+
+// call runs f with a connection and the command's time limit.
+func (o *options) call(ctx context.Context, f func(context.Context, *client) error) error {
+	c, err := o.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	return f(ctx, c)
+}
+
+// token is the caller's credential; empty when there is none, which the gateway then refuses readably.
+func (o *options) token() (string, error) {
+	if t := os.Getenv("WEFT_TOKEN"); t != "" && o.tokenFile == "" {
+		return t, nil
+	}
+	file := o.tokenFile
+	if file == "" {
+		file = filepath.Join(o.dataDir, "admin.token")
+	}
+	data, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && o.tokenFile == "":
+		return "", nil
+	case errors.Is(err, os.ErrPermission):
+		return "", codeError{exitDenied, fmt.Errorf("administrator's token: %w", err)}
+	case err != nil:
+		return "", usageError{fmt.Errorf("administrator's token: %w", err)}
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// transport is plaintext to loopback, where the gateway serves no TLS, and TLS with a SPIFFE check everywhere else.
+func (o *options) transport() (credentials.TransportCredentials, error) {
+	host, _, err := net.SplitHostPort(o.gateway)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--gateway: %w", err)}
+	}
+	if o.caFile == "" && isLoopback(host) {
+		return insecure.NewCredentials(), nil
+	}
+	file := o.caFile
+	if file == "" {
+		file = filepath.Join(o.dataDir, "bundle.pem")
+	}
+	return systemTLS(file, "gateway")
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// systemTLS accepts a server whose SVID chains to the bundle in file and whose account is that of the named service.
+func systemTLS(file, service string) (credentials.TransportCredentials, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("trust bundle for a connection over the network (--ca): %w", err)}
+	}
+	pem, err := x509bundle.Parse(spiffeid.TrustDomain{}, data)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("trust bundle %q: %w", file, err)}
+	}
+	verify := func(state tls.ConnectionState) error {
+		return verifySystem(state.PeerCertificates, pem.X509Authorities(), service)
+	}
+	return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, VerifyConnection: verify}), nil
+}
+
+func verifySystem(certs, roots []*x509.Certificate, service string) error {
+	if len(certs) == 0 || len(certs[0].URIs) != 1 {
+		return errors.New("server presents no SVID")
+	}
+	id, err := spiffeid.FromURI(certs[0].URIs[0])
+	if err != nil {
+		return fmt.Errorf("server's SVID: %w", err)
+	}
+	if _, _, err := x509svid.Verify(certs, x509bundle.FromX509Authorities(id.TrustDomain(), roots)); err != nil {
+		return fmt.Errorf("server's SVID: %w", err)
+	}
+	if want := "/ns/weft-system/sa/" + service; id.Path() != want {
+		return fmt.Errorf("server is %q, not the %s (%s)", id, service, want)
+	}
+	return nil
+}
+
+// bearer sends the token with every call. It may go over plaintext, because that is used to loopback only.
+type bearer string
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	if b == "" {
+		return nil, nil
+	}
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+func (b bearer) RequireTransportSecurity() bool { return false }

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-mesh/weft/internal/buildinfo"
+	"github.com/weft-mesh/weft/services/app"
+)
+
+// Streams are where a command reads and writes.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// Main runs the command line and returns the exit code of the process.
+func Main(ctx context.Context, args []string, s Streams) int {
+	root := New(s)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !isSilent(err) {
+		fmt.Fprintf(s.Err, "weft: %s\n", describe(err))
+	}
+	return ExitCode(err)
+}
+
+// New builds the command tree.
+func New(s Streams) *cobra.Command {
+	o := &options{streams: s}
+	root := &cobra.Command{
+		Use:   "weft",
+		Short: "A service mesh for programs that know nothing of one",
+		Long: `weft gives any program discovery, an identity, mutual TLS, load balancing, traffic control,
+resiliency and observability, through a sidecar next to it.
+
+  weft up                                      start a control plane on this machine
+  weft run --service web --port 8080 -- ./web  start a program in the mesh
+  weft apply -f canary.yaml --wait             change something, return when it is in force
+  weft top                                     who talks to whom, how well`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       buildinfo.Version(),
+	}
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w\nSee `%s --help`", err, cmd.CommandPath())}
+	})
+	o.addFlags(root)
+	root.AddCommand(
+		upCommand(), runCommand(o), applyCommand(o), getCommand(o), deleteCommand(o), servicesCommand(o),
+		statusCommand(o), topCommand(o), checkCommand(o), configCommand(o), tokenCommand(o), versionCommand(o),
+	)
+	wrapUsage(root)
+	return root
+}
+
+// wrapUsage marks wrong arguments as usage errors, in the whole tree.
+func wrapUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		wrapUsage(c)
+	}
+}
+
+// options are the flags that every command has.
+type options struct {
+	streams   Streams
+	gateway   string
+	tokenFile string
+	caFile    string
+	dataDir   string
+	namespace string
+	output    string
+	timeout   time.Duration
+}
+
+func (o *options) addFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&o.gateway, "gateway", envOr("WEFT_GATEWAY", "127.0.0.1:9701"), "address of the gateway's gRPC port")
+	f.StringVar(&o.dataDir, "data-dir", envOr("WEFT_DATA_DIR", app.Default().DataDir), "directory of this machine's mesh data")
+	f.StringVar(&o.tokenFile, "token-file", os.Getenv("WEFT_TOKEN_FILE"), "file with the administrator's token (default <data-dir>/admin.token; WEFT_TOKEN holds the token itself)")
+	f.StringVar(&o.caFile, "ca", os.Getenv("WEFT_CA"), "file with the trust bundle, for a gateway on another machine (default <data-dir>/bundle.pem)")
+	f.StringVarP(&o.namespace, "namespace", "n", envOr("WEFT_NAMESPACE", "default"), "namespace of objects that name none")
+	f.StringVarP(&o.output, "output", "o", "", "json or yaml instead of text for people")
+	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "time for the control plane to answer")
+}
+
+func envOr(key, fallback string) string {
+	if v := os.Getenv(key); v != "" {
+		return v
+	}
+	return fallback
+}

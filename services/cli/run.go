@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// runFlags are the flags of `weft run`.
+type runFlags struct {
+	service   string
+	port      uint16
+	protocol  string
+	account   string
+	name      string
+	labels    []string
+	upstreams []string
+	proxy     string
+	stateDir  string
+	logLevel  string
+	accessLog bool
+}
+
+func runCommand(o *options) *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run [--service NAME --port P] [--upstream NAME...] -- CMD [ARG...]",
+		Short: "Start a program in the mesh",
+		Long: `Start a sidecar, then the program beside it, and end with the program's exit code.
+
+The program becomes an endpoint of --service once it accepts connections on --port. It reaches other services through
+loopback addresses, one for each --upstream NAME[:PORT][=LOCALPORT]: in the environment as WEFT_UPSTREAM_<NAME>, and in
+its command line wherever {NAME} stands.
+
+A signal (SIGTERM, SIGINT) takes the program out of the mesh first, waits up to 2 s until every caller knows, and is then
+passed on. The caller's administrator's token pays for the identity; the program never sees it.`,
+		Example: `  weft run --service reviews --port 9080 --label version=v2 -- python3 reviews.py 9080
+  weft run --account web --upstream reviews -- curl http://{reviews}/`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.complete(); err != nil {
+				return usageError{err}
+			}
+			code, err := o.run(cmd.Context(), f, args)
+			if code == 0 && err == nil {
+				return nil
+			}
+			return codeError{code, err}
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func (f *runFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SetInterspersed(false)
+	flags.StringVar(&f.service, "service", "", "service that the program is an endpoint of")
+	flags.Uint16Var(&f.port, "port", 0, "port that the program listens on")
+	flags.StringVar(&f.protocol, "protocol", "", "how the port speaks: http, http2, grpc or tcp (default: told from the first bytes)")
+	flags.StringVar(&f.account, "account", "", "account of the program's identity (default: the service's name)")
+	flags.StringVar(&f.name, "name", "", "name of the workload (default: the account and a random suffix)")
+	flags.StringArrayVar(&f.labels, "label", nil, "label k=v that routes can select on; may be repeated")
+	flags.StringArrayVar(&f.upstreams, "upstream", nil, "service to reach, NAME[:PORT][=LOCALPORT]; may be repeated")
+	flags.StringVar(&f.proxy, "proxy", os.Getenv("WEFT_PROXY"), "path of weft-proxy (default: beside weft, then in PATH)")
+	flags.StringVar(&f.stateDir, "state-dir", "", "directory of the sidecar's state (default <data-dir>/sidecars/<namespace>.<name>)")
+	flags.StringVar(&f.logLevel, "log-level", "warn", "log level of the sidecar")
+	flags.BoolVar(&f.accessLog, "access-log", false, "the sidecar writes one line for each request to standard output")
+}
+
+func (f *runFlags) complete() error {
+	switch {
+	case f.service != "" && f.port == 0:
+		return errors.New("--service needs --port, the port that the program listens on")
+	case f.service == "" && f.port != 0:
+		return errors.New("--port needs --service, the service that it belongs to")
+	case f.service == "" && f.account == "":
+		return errors.New("give --service NAME --port P, or --account A for a program that only calls others")
+	}
+	if f.account == "" {
+		f.account = f.service
+	}
+	if f.name == "" {
+		f.name = f.account + "-" + suffix()
+	}
+	return nil
+}
+
+// run is the whole life of a program in the mesh.
+func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if f.stateDir == "" {
+		f.stateDir = filepath.Join(o.dataDir, "sidecars", o.namespace+"."+f.name)
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	car, err := o.startSidecar(ctx, f)
+	if err != nil {
+		return exitProgramError, err
+	}
+	defer car.stop()
+	if err := car.waitStarted(ctx, signals); err != nil {
+		return exitProgramError, err
+	}
+	prog, err := startProgram(command, car.upstreams())
+	if err != nil {
+		return programStartCode(err), err
+	}
+	for {
+		select {
+		case sig := <-signals:
+			o.leave(ctx, car)
+			prog.signal(sig)
+		case err := <-prog.ended:
+			o.leave(ctx, car)
+			return programExitCode(err), nil
+		}
+	}
+}
+
+// leave takes the workload out of the mesh and waits until its callers know, at most 2 s. Only the first call does anything.
+func (o *options) leave(ctx context.Context, car *sidecar) {
+	const patience = 2 * time.Second
+	revision, err := car.deregister(ctx)
+	if err != nil {
+		fmt.Fprintf(o.streams.Err, "weft: deregister: %s\n", err)
+		return
+	}
+	if revision == nil {
+		return
+	}
+	c, err := o.connect()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_, _ = watchConvergence(ctx, c, revision, patience, ignoreConvergence)
+}

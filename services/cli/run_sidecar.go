@@ -1,0 +1,265 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
+	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
+	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
+)
+
+// sidecar is a weft-proxy process that belongs to one `weft run`. It is started again when it dies.
+type sidecar struct {
+	dir   string
+	ports ports
+
+	mu      sync.Mutex
+	process *exec.Cmd
+	left    bool
+	ending  bool
+	exited  chan error // each exit of the process
+	done    chan struct{}
+}
+
+// ports is what weft-proxy writes to ports.json.
+type ports struct {
+	Mesh      string            `json:"mesh"`
+	Inbound   string            `json:"inbound"`
+	Admin     string            `json:"admin"`
+	Upstreams map[string]string `json:"upstreams"`
+}
+
+// startSidecar mints a token for the workload and starts weft-proxy with it.
+func (o *options) startSidecar(ctx context.Context, f *runFlags) (*sidecar, error) {
+	binary, err := findProxy(f.proxy)
+	if err != nil {
+		return nil, err
+	}
+	req := &identitypb.CreateJoinTokenRequest{Namespace: o.namespace, Account: f.account}
+	if f.service != "" {
+		req.Services = []string{f.service}
+	}
+	resp, err := o.createJoinToken(ctx, req, "")
+	if err != nil {
+		return nil, fmt.Errorf("join token for account %s/%s: %w", o.namespace, f.account, err)
+	}
+	if err := os.MkdirAll(f.stateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	car := &sidecar{dir: f.stateDir, exited: make(chan error, 1), done: make(chan struct{})}
+	_ = os.Remove(filepath.Join(f.stateDir, portsFile))
+	go car.supervise(binary, o.proxyArgs(f), "WEFT_JOIN_TOKEN="+resp.GetToken(), o.streams)
+	return car, nil
+}
+
+const portsFile = "ports.json"
+
+// findProxy looks where the user says, beside this program, and in PATH.
+func findProxy(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "weft-proxy")
+		if _, err := os.Stat(beside); err == nil {
+			return beside, nil
+		}
+	}
+	path, err := exec.LookPath("weft-proxy")
+	if err != nil {
+		return "", errors.New("weft-proxy is neither beside weft nor in PATH: give its path with --proxy")
+	}
+	return path, nil
+}
+
+func (o *options) proxyArgs(f *runFlags) []string {
+	args := []string{"--namespace", o.namespace, "--workload", f.name, "--state-dir", f.stateDir, "--log-level", f.logLevel}
+	if f.service != "" {
+		args = append(args, "--service", f.service, "--app-port", strconv.Itoa(int(f.port)))
+	}
+	if f.protocol != "" {
+		args = append(args, "--protocol", f.protocol)
+	}
+	if f.accessLog {
+		args = append(args, "--access-log")
+	}
+	for _, l := range f.labels {
+		args = append(args, "--label", l)
+	}
+	for _, u := range f.upstreams {
+		args = append(args, "--upstream", u)
+	}
+	return args
+}
+
+// supervise runs weft-proxy until stop, starting it again with a pause when it dies. It finds its identity and
+// configuration in its state directory then, so the token is of use only once.
+func (s *sidecar) supervise(binary string, args []string, token string, out Streams) {
+	defer close(s.done)
+	const pause = 200 * time.Millisecond
+	for first := true; ; first = false {
+		cmd := exec.Command(binary, args...)
+		cmd.Stdout, cmd.Stderr = out.Out, out.Err
+		cmd.Env = append(os.Environ(), token)
+		// A group of its own, so that a terminal's Ctrl-C reaches it only through us; and never to outlive us.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+		err := startLocked(cmd)
+		if err == nil {
+			s.mu.Lock()
+			s.process = cmd
+			if s.ending {
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+			}
+			s.mu.Unlock()
+			err = cmd.Wait()
+		}
+		s.mu.Lock()
+		ending := s.ending
+		s.mu.Unlock()
+		if ending || first && s.early() {
+			s.exited <- err
+			return
+		}
+		fmt.Fprintf(out.Err, "weft: sidecar ended (%v), starting it again\n", err)
+		time.Sleep(pause)
+	}
+}
+
+// early says that the sidecar has never been up: starting it again would not help.
+func (s *sidecar) early() bool {
+	_, err := os.Stat(filepath.Join(s.dir, portsFile))
+	return err != nil
+}
+
+// waitStarted blocks until the sidecar has an identity and a first configuration.
+func (s *sidecar) waitStarted(ctx context.Context, signals <-chan os.Signal) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	limit := time.After(30 * time.Second)
+	for {
+		select {
+		case <-ticker.C:
+			if s.readPorts() == nil && s.get(ctx, "/startupz") == nil {
+				return nil
+			}
+		case err := <-s.exited:
+			s.exited <- err
+			return fmt.Errorf("sidecar could not start: %v; its messages are above", err)
+		case sig := <-signals:
+			return fmt.Errorf("stopped by %v before the program was started", sig)
+		case <-limit:
+			return errors.New("sidecar has no identity or configuration after 30s: see `weft status`")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *sidecar) readPorts() error {
+	data, err := os.ReadFile(filepath.Join(s.dir, portsFile))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, &s.ports)
+}
+
+func (s *sidecar) get(ctx context.Context, path string) error {
+	_, err := s.admin(ctx, http.MethodGet, path)
+	return err
+}
+
+func (s *sidecar) admin(ctx context.Context, method, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.ports.Admin+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(body))
+	}
+	return body, err
+}
+
+// deregister takes the workload out of the catalogue. The revision is nil when it was not in it, or has been taken out before.
+func (s *sidecar) deregister(ctx context.Context) (*typepb.RevisionVector, error) {
+	if s.left {
+		return nil, nil
+	}
+	s.left = true
+	body, err := s.admin(ctx, http.MethodPost, "/deregister")
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Revision json.RawMessage `json:"revision"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Revision) == 0 || string(answer.Revision) == "null" {
+		return nil, err
+	}
+	revision := &typepb.SourceRevision{}
+	if err := protojson.Unmarshal(answer.Revision, revision); err != nil {
+		return nil, fmt.Errorf("revision: %w", err)
+	}
+	return &typepb.RevisionVector{Revisions: []*typepb.SourceRevision{revision}}, nil
+}
+
+// stop lets the sidecar drain and waits for its end.
+func (s *sidecar) stop() {
+	s.mu.Lock()
+	s.ending = true
+	if s.process != nil {
+		_ = s.process.Process.Signal(syscall.SIGTERM)
+	}
+	s.mu.Unlock()
+	<-s.done
+}
+
+// upstreams maps each upstream, as named on the command line, to its loopback address.
+func (s *sidecar) upstreams() map[string]string {
+	out := map[string]string{}
+	for name, address := range s.ports.Upstreams {
+		name, _, _ = strings.Cut(name, ":")
+		if _, service, ok := strings.Cut(name, "/"); ok {
+			out[service] = address
+		}
+		out[name] = address
+	}
+	return out
+}
+
+func ignoreConvergence(*configpb.Convergence) {}
+
+// suffix is five random characters that are easy to read.
+func suffix() string {
+	const alphabet = "bcdfghjklmnpqrstvwxz2456789"
+	raw := make([]byte, 5)
+	_, _ = rand.Read(raw) // never fails (crypto/rand)
+	for i, b := range raw {
+		raw[i] = alphabet[int(b)%len(alphabet)]
+	}
+	return string(raw)
+}
