@@ -34,6 +34,10 @@ type receive func() (step, error)
 // open starts a Watch after a revision; the zero revision means from nothing.
 type open func(ctx context.Context, after model.Revision) (receive, error)
 
+// patience is how many attempts in a row may fail before people are told: services of one process start in any order, and a
+// replica that leaves is not a loss.
+const patience = 4
+
 // source follows one Watch for ever.
 type source struct {
 	id   model.Source
@@ -47,24 +51,24 @@ type source struct {
 func (s *source) run(ctx context.Context) error {
 	pause := backoff.New(s.intake.cfg.Retry, s.intake.cfg.RetryLimit)
 	log := s.intake.deps.Log.With(zap.String("source", s.name))
-	lost := false // the loss has been logged
+	failures, told := 0, false
 	for {
 		err := s.follow(ctx, func() {
 			pause.Reset()
 			s.intake.deps.Observer.SourceConnected(s.name, true)
-			if lost {
+			if told {
 				log.Info("source is back")
 			}
-			lost = false
+			failures, told = 0, false
 		})
 		s.intake.deps.Observer.SourceConnected(s.name, false)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if !lost {
+		if failures++; failures == patience {
 			log.Warn("source is lost, its last known state stays", zap.Error(err))
+			told = true
 		}
-		lost = true
 		if pause.Wait(ctx) != nil {
 			return nil
 		}
