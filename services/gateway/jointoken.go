@@ -64,7 +64,7 @@ func (s *Service) beforeJoinToken(ctx context.Context, request []byte) error {
 
 func serviceFor(namespace, name, account string) *discoverypb.Service {
 	return &discoverypb.Service{
-		Metadata: &typepb.ObjectMeta{Namespace: namespace, Name: name, Origin: "token"},
+		Metadata: &typepb.ObjectMeta{Namespace: namespace, Name: name},
 		Spec:     &discoverypb.ServiceSpec{Accounts: []string{account}},
 	}
 }

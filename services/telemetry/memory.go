@@ -52,7 +52,7 @@ type overflow struct {
 func (m *memory) take(t time.Time, sidecar string, start time.Time, edges []reported) overflow {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := m.run(sidecar, start)
+	r := m.run(t, sidecar, start)
 	if r == nil {
 		return overflow{sidecars: 1}
 	}
@@ -75,9 +75,9 @@ func (m *memory) take(t time.Time, sidecar string, start time.Time, edges []repo
 }
 
 // run returns the sidecar's newest run, made anew when start is newer; nil when there is no room for another sidecar.
-func (m *memory) run(sidecar string, start time.Time) *run {
+func (m *memory) run(t time.Time, sidecar string, start time.Time) *run {
 	runs := m.sidecars[sidecar]
-	if len(runs) == 0 && len(m.sidecars) >= m.limits.Sidecars {
+	if len(runs) == 0 && len(m.sidecars) >= m.limits.Sidecars && !m.makeRoom(t) {
 		return nil
 	}
 	if n := len(runs); n > 0 && !start.After(runs[n-1].start) {
@@ -90,6 +90,22 @@ func (m *memory) run(sidecar string, start time.Time) *run {
 	r := &run{sidecar: sidecar, start: start, edges: map[edge]*timeline{}}
 	m.sidecars[sidecar] = append(runs, r)
 	return r
+}
+
+// makeRoom forgets the sidecar that has been silent longest, if it is gone: programs that come and go (a command in a loop)
+// must not keep others out until no window can reach them any more.
+func (m *memory) makeRoom(t time.Time) bool {
+	victim, last := "", t.Add(-maxSilence)
+	for sidecar, runs := range m.sidecars {
+		if heard := runs[len(runs)-1].last; heard.Before(last) {
+			victim, last = sidecar, heard
+		}
+	}
+	for _, r := range m.sidecars[victim] {
+		m.edges -= len(r.edges)
+	}
+	delete(m.sidecars, victim)
+	return victim != ""
 }
 
 // sweep forgets what no window can reach, as of t.

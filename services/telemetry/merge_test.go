@@ -192,6 +192,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(overflow{})); diff != "" {
 		t.Error(diff)
 	}
+	if over := m.take(epoch().Add(time.Minute), "default/c", epoch(), report[:1]); over != (overflow{}) {
+		t.Errorf("%+v did not fit although another sidecar is gone", over)
+	}
+	if sidecars, edges := m.size(); sidecars != 2 || edges > 3 {
+		t.Errorf("%d sidecars with %d edges are held", sidecars, edges)
+	}
 	m.sweep(epoch().Add(time.Hour))
 	if sidecars, edges := m.size(); sidecars != 0 || edges != 0 {
 		t.Errorf("%d sidecars and %d edges are left after an hour of silence", sidecars, edges)
