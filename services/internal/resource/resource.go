@@ -25,8 +25,8 @@ type Hooks[T any] struct {
 	// Warn says what the author should know about an object that is otherwise fine; it is asked before the write, so that no
 	// write is answered with an error that was made.
 	Warn func(ctx context.Context, object *T) ([]model.Violation, error)
-	// Removed is called after an object has been removed; it cannot undo that.
-	Removed func(ctx context.Context, object *T)
+	// Removing sees the version that is about to be removed, and returns what is to be done once it is.
+	Removing func(ctx context.Context, object *T) (removed func(ctx context.Context), err error)
 }
 
 // Resource answers the calls about one kind. Safe for concurrent use.
@@ -144,15 +144,18 @@ func (r *Resource[T, P]) Delete(ctx context.Context, req interface {
 	GetName() string
 	GetEtag() string
 }) (*typepb.SourceRevision, error) {
-	var removed T
+	removed := func(context.Context) {}
 	key := modelpb.Key(req.GetNamespace(), req.GetName())
-	seq, err := r.collection.Remove(ctx, key, req.GetEtag(), func(object T) error { removed = object; return nil })
+	seq, err := r.collection.Remove(ctx, key, req.GetEtag(), func(object T) (err error) {
+		if r.hooks.Removing != nil {
+			removed, err = r.hooks.Removing(ctx, &object)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	if r.hooks.Removed != nil {
-		r.hooks.Removed(ctx, &removed)
-	}
+	removed(ctx)
 	revision, err := r.stamp(ctx, seq)
 	return modelpb.RevisionToProto(revision), err
 }

@@ -182,3 +182,6 @@ func (c *Collection[T]) fail(err error, verb string, key model.Key) error {
 		return fault.Wrap(fault.Unavailable, err, "%s %s %q", verb, c.kind.Name, key)
 	}
 }
+
+// Meta reaches what every object has, inside of the object.
+func (c *Collection[T]) Meta(object *T) *model.Meta { return c.kind.Meta(object) }
