@@ -1,5 +1,3 @@
-// Package app turns a list of services into a process: it reads the configuration, opens the store, gets the process its
-// identities, listens, dials, and runs everything until a signal. The six binaries and `weft up` differ only in the list.
 package app
 
 import (

@@ -57,7 +57,7 @@ func Flags(fs *pflag.FlagSet) {
 
 	fs.Duration("svid-ttl", d.Identity.SVIDTTL, "lifetime of X.509-SVIDs")
 	fs.Duration("join-token-ttl", d.Identity.JoinTokenTTL, "default time in which a join token may be redeemed")
-	fs.String("join-token-file", "", "file with this process's own join tokens, one a line")
+	fs.String("join-token-file", "", "file with this process's own join token, or a line \"SERVICE TOKEN\" for each of its services")
 	fs.Duration("lease-ttl", d.Lease.TTL, "how long a workload's registration lives without a heartbeat")
 	fs.Duration("heartbeat", d.Lease.Heartbeat, "how often sidecars renew their registration")
 	fs.String("log-level", d.Log.Level, "debug, info, warn or error")

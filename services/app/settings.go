@@ -99,7 +99,8 @@ type IdentitySettings struct {
 	// JoinTokenTTL is how long a join token may be redeemed when its maker says nothing.
 	JoinTokenTTL time.Duration `koanf:"join-token-ttl"`
 	// JoinTokenFile holds the join tokens by which the services of this process get their first SVIDs from an identity
-	// service elsewhere: one token a line, each for the account weft-system/<service> of one of them.
+	// service elsewhere, each for the account weft-system/<service>: a line "<service> <token>" for each of them, or just
+	// the token when there is one service.
 	JoinTokenFile string `koanf:"join-token-file"`
 }
 

@@ -112,12 +112,14 @@ func waitUnary(trust *spiffe.Source) grpc.UnaryClientInterceptor {
 	}
 }
 
+// waitStream also makes streams wait for a replica that serves: they are watches, which have nothing better to do. Unary calls
+// fail at once, because somebody waits for their answer.
 func waitStream(trust *spiffe.Source) grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		if err := waitTrust(ctx, trust, method); err != nil {
 			return nil, err
 		}
-		return open(ctx, desc, cc, method, opts...)
+		return open(ctx, desc, cc, method, append([]grpc.CallOption{grpc.WaitForReady(true)}, opts...)...)
 	}
 }
 

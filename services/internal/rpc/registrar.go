@@ -1,5 +1,3 @@
-// Package rpc is how the control plane's services meet: gRPC servers and clients on SPIFFE mTLS, one table that says who may
-// call each method, and the one place where faults become gRPC statuses.
 package rpc
 
 import (
