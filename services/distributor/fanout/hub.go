@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,16 +166,21 @@ func (h *Hub) notify() {
 	h.changed = make(chan struct{})
 }
 
-// add registers a stream. An older stream of the same sidecar is ended: the newer one is what it speaks on now.
-func (h *Hub) add(s *session) {
+// add registers a stream. An older stream of the same sidecar is ended: the newer one is what it speaks on now. A stream that
+// has ended meanwhile is not added: the sidecar may have come back on a newer one already, which must not be ended for it.
+func (h *Hub) add(ctx context.Context, s *session) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if old := h.sessions[s.key]; old != nil {
 		old.end(errReplaced)
 	}
 	h.sessions[s.key] = s
 	delete(h.gone, s.key)
 	h.notify()
+	return nil
 }
 
 // remove forgets a stream, but not what its sidecar wanted.

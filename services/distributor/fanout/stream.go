@@ -35,7 +35,9 @@ func (h *Hub) Stream(ss configpb.ConfigService_StreamServer) error {
 	if err := h.waitState(ctx, s); err != nil {
 		return err
 	}
-	h.add(s)
+	if err := h.add(ctx, s); err != nil {
+		return err
+	}
 	defer h.remove(s)
 	h.deps.Observer.StreamsOpen(1)
 	defer h.deps.Observer.StreamsOpen(-1)
