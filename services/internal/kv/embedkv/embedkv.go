@@ -96,6 +96,8 @@ func config(cfg Config) *embed.Config {
 	conf.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: "localhost:2380"}}
 	conf.AdvertiseClientUrls = []url.URL{{Scheme: "http", Host: "localhost:2379"}}
 	conf.InitialCluster = conf.InitialClusterFromName(memberName)
+	// The only member waits for an election's time before it elects itself; nothing but that depends on it here.
+	conf.TickMs, conf.ElectionMs = 20, 100
 	conf.AutoCompactionMode, conf.AutoCompactionRetention = embed.CompactorModePeriodic, "1h"
 	conf.QuotaBackendBytes = maxBytes
 	conf.WatchProgressNotifyInterval = 10 * time.Second
