@@ -51,8 +51,9 @@ type Plan struct {
 	// Reason, unless None, refuses the request; Err says more, for the log.
 	Reason flow.Reason
 	Err    error
-	// Wait, when set, blocks until there is a plan; the other fields do not count then.
-	Wait func(ctx context.Context) Plan
+	// Wait, when set, blocks until it is worth asking Decide once more, or says why it is not; the other fields do not
+	// count then.
+	Wait func(ctx context.Context) (flow.Reason, error)
 	// Endpoint, when set, is where to go, without balancing. Otherwise Pick chooses by Set, Balancing and Port.
 	Endpoint  *table.Endpoint
 	Set       *table.EndpointSet

@@ -151,11 +151,20 @@ func (c *conn) greet() {
 	c.put(b)
 }
 
-// linger lets the peer read the GOAWAY: closing with unread bytes would make the kernel throw away what it has not read yet.
+// linger waits for the writer and then for the peer.
 func (c *conn) linger(writer <-chan struct{}) {
-	_ = c.nc.SetReadDeadline(time.Now().Add(time.Second)) // an error here shows at once in Copy
-	_, _ = io.Copy(io.Discard, io.LimitReader(c.nc, 1<<20))
 	<-writer
+	finish(c.nc)
+}
+
+// finish ends our side and lets the peer read the GOAWAY: closing with unread bytes would make the kernel throw away what
+// the peer has not read yet.
+func finish(nc net.Conn) {
+	if half, ok := nc.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // an error here shows at once in Copy, as does the next one
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.Copy(io.Discard, io.LimitReader(nc, 1<<20))
 }
 
 // goAwayNow queues a GOAWAY and closes after it.

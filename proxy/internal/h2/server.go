@@ -77,6 +77,8 @@ func readPreface(nc net.Conn) error {
 		return fmt.Errorf("http2 preface: %w", err)
 	}
 	if string(got[:]) != http2.ClientPreface {
+		_, _ = nc.Write(appendGoAway(nil, 0, http2.ErrCodeProtocol)) // it is over either way
+		finish(nc)
 		return errors.New("http2 preface: not HTTP/2")
 	}
 	if err := nc.SetReadDeadline(time.Time{}); err != nil {
@@ -110,6 +112,14 @@ func (s *Server) Run(ctx context.Context) error {
 				}
 			})
 		}
+	}
+}
+
+// Retire takes all connections to endpoints out of use: their streams end as they may, new ones go over new connections. It
+// is for changes that connections made before them would not obey.
+func (s *Server) Retire() {
+	for _, c := range s.pool.all() {
+		c.retire()
 	}
 }
 

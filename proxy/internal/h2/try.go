@@ -18,6 +18,9 @@ import (
 // safeTries is how many tries beyond the first are made where that is provably harmless, whatever the route says.
 const safeTries = 2
 
+// errVanished says that what a request has waited for came and went.
+var errVanished = errors.New("the configuration went away again")
+
 // failure is why one try failed.
 type failure struct {
 	reason flow.Reason
@@ -49,18 +52,22 @@ func (x *exchange) begin(plan Plan) {
 	x.try()
 }
 
-// wait gets a plan that takes its time.
-func (x *exchange) wait(ctx context.Context, plan func(context.Context) Plan) {
-	p := plan(ctx)
-	if p.Wait != nil {
-		p = Plan{Reason: flow.NotReady, Err: errors.New("a plan that waits for a plan")}
-	}
+// wait asks again when the plan's wait is over.
+func (x *exchange) wait(ctx context.Context, wait func(context.Context) (flow.Reason, error)) {
+	reason, err := wait(ctx)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.done {
-		x.begin(p)
-		x.kick()
+	if x.done {
+		return
 	}
+	plan := Plan{Reason: reason, Err: err}
+	if reason == flow.None {
+		if plan = x.at.Decide(&x.req, x.rnd, &x.rec); plan.Wait != nil {
+			plan = Plan{Reason: flow.NotReady, Err: errVanished}
+		}
+	}
+	x.begin(plan)
+	x.kick()
 }
 
 // startTimer runs the shorter of the client's and the route's deadlines. Under mu.
@@ -110,6 +117,9 @@ func (x *exchange) try() {
 	}
 	x.chosen, x.latency, x.began = true, 0, time.Now()
 	x.rec.Endpoint = x.choice.Endpoint
+	if x.server.cfg.Direction == flow.Outbound {
+		x.rec.MTLS = x.meshed()
+	}
 	x.rec.Tries++
 	if u := x.server.pool.take(x.choice.Endpoint); u != nil && x.attach(u) {
 		return

@@ -100,13 +100,9 @@ func (c *caller) plan(req flow.Request, _ uint32, rec *flow.Record) h2.Plan {
 	if t := c.server.cfg.Tables.Load(); t != nil {
 		return c.planned(c.check(t, req, rec))
 	}
-	return h2.Plan{Wait: func(ctx context.Context) h2.Plan {
-		t, reason := c.server.hold.Table(ctx)
-		if reason == flow.None {
-			var unseen flow.Record // the request's own may be emitted while this waits
-			reason = c.check(t, req, &unseen)
-		}
-		return c.planned(reason)
+	return h2.Plan{Wait: func(ctx context.Context) (flow.Reason, error) {
+		_, reason := c.server.hold.Table(ctx)
+		return reason, c.fail(reason)
 	}}
 }
 

@@ -118,23 +118,21 @@ func (s *Server) plan(p *port, known flow.Reason) func(flow.Request, uint32, *fl
 			return h2.Plan{Reason: reason, Err: p.fail(reason)}
 		}
 		if t, svc := s.hold.Now(p.Service); svc != nil {
-			return s.planned(p.walk(t, svc, req, rnd, rec), p, rec)
+			return p.planned(p.walk(t, svc, req, rnd, rec))
 		}
-		return h2.Plan{Wait: func(ctx context.Context) h2.Plan {
-			t, svc, reason := s.hold.Service(ctx, p.Service)
-			if reason != flow.None {
-				return h2.Plan{Reason: reason, Err: p.fail(reason)}
-			}
-			var unseen flow.Record // the request's own may be emitted while this waits
-			return s.planned(p.walk(t, svc, req, rnd, &unseen), p, &unseen)
+		return h2.Plan{Wait: func(ctx context.Context) (flow.Reason, error) {
+			_, _, reason := s.hold.Service(ctx, p.Service)
+			return reason, p.fail(reason)
 		}}
 	}
 }
 
-func (s *Server) planned(r routed, p *port, rec *flow.Record) h2.Plan {
+func (p *port) planned(r routed) h2.Plan {
 	if r.reason != flow.None {
 		return h2.Plan{Reason: r.reason, Err: p.fail(r.reason)}
 	}
-	rec.MTLS = r.table.Mesh.MTLS != table.Off
-	return h2.Plan{Set: r.set, Balancing: r.service.Balancing, Port: p.Port, Timeout: r.rule.Timeout, Retry: r.rule.Retry}
+	return h2.Plan{
+		Set: r.set, Balancing: r.service.Balancing, Port: p.Port, Plain: r.table.Mesh.MTLS == table.Off,
+		Timeout: r.rule.Timeout, Retry: r.rule.Retry,
+	}
 }

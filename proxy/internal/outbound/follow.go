@@ -24,6 +24,7 @@ func (s *Server) follow(ctx context.Context) error {
 				// Connections of another mode may be plaintext where that is no longer allowed.
 				mode = t.Mesh.MTLS
 				s.pool.Close()
+				s.h2.Retire()
 			}
 			keys := endpoints(t)
 			s.pool.Retain(func(key string) bool { return keys[key] })
