@@ -141,7 +141,7 @@ func (m *Manager) accept(answer *identitypb.IssueX509SVIDResponse, key *ecdsa.Pr
 	if at := answer.GetRenewAfter(); at.IsValid() {
 		m.renewAt = at.AsTime()
 	}
-	m.renewAt = m.renewAt.Add(jitter(next.NotAfter().Sub(m.renewAt)))
+	m.renewAt = m.renewAt.Add(jitter(time.Until(m.renewAt)))
 	m.source.Set(next)
 	m.stamp.Saved = time.Now().UTC()
 	if err := errors.Join(save(m.dir, next), writeStamp(m.dir, m.stamp)); err != nil {
@@ -151,12 +151,12 @@ func (m *Manager) accept(answer *identitypb.IssueX509SVIDResponse, key *ecdsa.Pr
 	return nil
 }
 
-// jitter spreads the renewals of sidecars that were started together over a twentieth of the time left.
-func jitter(left time.Duration) time.Duration {
-	if left < 20 {
+// jitter spreads the renewals of sidecars that were started together over a twentieth of the time until then.
+func jitter(wait time.Duration) time.Duration {
+	if wait < 20 {
 		return 0
 	}
-	return mathrand.N(left / 20)
+	return mathrand.N(wait / 20)
 }
 
 // keepNewer keeps the bundle held when the config stream has brought a newer one, and counts its generation.

@@ -44,6 +44,7 @@ type Manager struct {
 	token  *jointoken.Token // still to be redeemed; nil when not
 	stamp  Stamp
 	source *spiffe.Source
+	pause  time.Duration // least time between two renewals
 
 	mu       sync.Mutex // guards the source's writers and what follows
 	revision *typepb.SourceRevision
@@ -54,7 +55,7 @@ type Manager struct {
 // for another account; the one that was redeemed last is spent, and what is stored is used. Without a token, what is stored
 // must be good.
 func Open(cfg Config, dir *statedir.Dir, log *zap.Logger) (*Manager, error) {
-	m := &Manager{cfg: cfg, dir: dir, log: log, source: &spiffe.Source{}}
+	m := &Manager{cfg: cfg, dir: dir, log: log, source: &spiffe.Source{}, pause: leastPause}
 	stamp, stampErr := readStamp(dir, cfg.Namespace, cfg.Workload)
 	m.stamp = stamp
 	if cfg.TokenText != "" {
@@ -185,7 +186,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.mu.Lock()
 		wait := time.Until(m.renewAt)
 		m.mu.Unlock()
-		if backoff.Sleep(ctx, max(wait, leastPause)) != nil {
+		if backoff.Sleep(ctx, max(wait, m.pause)) != nil {
 			return nil
 		}
 		if err := m.issue(ctx, connect, ""); err != nil || ctx.Err() != nil {
