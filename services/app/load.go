@@ -45,7 +45,7 @@ func Flags(fs *pflag.FlagSet) {
 		fs.StringSlice(service+"-address", nil, "host:port of "+service+" when it runs elsewhere (repeatable)")
 	}
 	fs.Int("gateway-rest-port", d.Listen.GatewayREST, "REST and console port of gateway; 0: any")
-	fs.String("gateway-tls", d.Listen.GatewayTLS, "TLS with its SVID on the gateway's ports: on, off, or auto (off on loopback, on elsewhere)")
+	fs.String("gateway-tls", d.Listen.GatewayTLS, "TLS with its SVID on the gateway's ports: on, off, or auto (off for connections over loopback, on for others)")
 
 	fs.String("store", "", "embed, etcd or mem (default: etcd with --etcd-endpoints, else embed)")
 	fs.StringSlice("etcd-endpoints", nil, "etcd cluster to keep state in (repeatable)")

@@ -62,7 +62,7 @@ type Listen struct {
 	Gateway     int `koanf:"gateway-port"`
 	// GatewayREST is the port of the gateway's REST API and console.
 	GatewayREST int `koanf:"gateway-rest-port"`
-	// GatewayTLS is on, off, or auto: off on loopback and on elsewhere.
+	// GatewayTLS is on, off, or auto: off for connections over loopback and on for others.
 	GatewayTLS string `koanf:"gateway-tls"`
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -69,12 +70,18 @@ func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 	return mux, nil
 }
 
-// newHTTPServer serves the REST API. There is no write timeout: watches are streams without an end.
-func newHTTPServer(handler http.Handler) *http.Server {
+// newHTTPServer serves the REST API. There is no write timeout: watches are streams without an end. What callers do wrong on
+// a connection (plain HTTP to a TLS port, say) is worth no more than a debug line.
+func newHTTPServer(handler http.Handler, log *zap.Logger) (*http.Server, error) {
+	complaints, err := zap.NewStdLogAt(log.Named("rest"), zap.DebugLevel)
+	if err != nil {
+		return nil, fmt.Errorf("make the REST server's log: %w", err)
+	}
 	return &http.Server{
+		ErrorLog: complaints,
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
-	}
+	}, nil
 }
 
 // describe adds to the generated document what no proto says: what the API is called and how callers authenticate.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bufio"
-	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -23,7 +22,6 @@ import (
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
-	"github.com/weft-mesh/weft/internal/spiffe"
 )
 
 const someRoute = `{"metadata":{"name":"r"},"spec":{"service":"shop","rules":[{"backends":[{"service":"shop","weight":3}]}]}}`
@@ -212,20 +210,6 @@ func TestStreamsAreLinesOfJSONUntilTheGatewayStops(t *testing.T) {
 	rest, err := io.ReadAll(lines)
 	if err != nil || !strings.Contains(string(rest), "stopping") {
 		t.Errorf("REST stream ended with %q, %v", rest, err)
-	}
-}
-
-func TestTLSPresentsTheGatewaysSVID(t *testing.T) {
-	r := newRig(t, TLSOn)
-	conf := spiffe.ClientTLS(r.source, spiffe.AnyMember(r.source))
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf}}
-	resp, err := client.Get(strings.Replace(r.rest, "http://", "https://", 1) + "/v1alpha1/bundle")
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if got := resp.TLS.PeerCertificates[0].URIs[0].String(); got != "spiffe://weft.local/ns/weft-system/sa/gateway" || resp.TLS.Version != tls.VersionTLS13 {
-		t.Errorf("peer %q, TLS version %x", got, resp.TLS.Version)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -21,20 +20,16 @@ import (
 // maxMessage bounds one message either way.
 const maxMessage = 64 << 20
 
-// newServer makes the one gRPC server that every call goes through. creds is nil for plaintext.
-func (s *Service) newServer(creds credentials.TransportCredentials) *grpc.Server {
-	options := []grpc.ServerOption{
+// newServer makes the gRPC server that every call goes through. Whether its connections are TLS is their listener's matter.
+func (s *Service) newServer() *grpc.Server {
+	server := grpc.NewServer(
 		grpc.ForceServerCodecV2(s.proxy.codec),
 		grpc.UnknownServiceHandler(s.proxy.handle),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
-	}
-	if creds != nil {
-		options = append(options, grpc.Creds(creds))
-	}
-	server := grpc.NewServer(options...)
+	)
 	adminpb.RegisterAdminServiceServer(server, s)
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	return server

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
@@ -21,13 +19,6 @@ import (
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/internal/spiffe"
 	"github.com/weft-mesh/weft/services/internal/rpc"
-)
-
-// Values of Config.TLS.
-const (
-	TLSAuto = "auto" // off on loopback, on elsewhere
-	TLSOn   = "on"
-	TLSOff  = "off"
 )
 
 // Config holds the settings of the service.
@@ -134,10 +125,10 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	// One deadline for all that drains, counted from the first that asks.
 	deadline := sync.OnceValue(func() time.Time { return time.Now().Add(s.cfg.Drain) })
-	ours, people := s.newServer(nil), s.newServer(s.credentials(s.deps.GRPC))
+	ours, people := s.newServer(), s.newServer()
 	var group lifecycle.Group
 	group.Add("calls of REST requests", func(ctx context.Context) error { return serveGRPC(ctx, ours, memory, deadline) })
-	group.Add("gRPC port", func(ctx context.Context) error { return serveGRPC(ctx, people, s.deps.GRPC, deadline) })
+	group.Add("gRPC port", func(ctx context.Context) error { return serveGRPC(ctx, people, s.secured(s.deps.GRPC, "h2"), deadline) })
 	group.Add("REST port", func(ctx context.Context) error { return s.serveREST(ctx, handler, deadline) })
 	return group.Run(ctx)
 }
@@ -155,7 +146,10 @@ func serveGRPC(ctx context.Context, server *grpc.Server, l net.Listener, deadlin
 }
 
 func (s *Service) serveREST(ctx context.Context, handler http.Handler, deadline func() time.Time) error {
-	server := newHTTPServer(handler)
+	server, err := newHTTPServer(handler, s.deps.Log)
+	if err != nil {
+		return err
+	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -165,47 +159,11 @@ func (s *Service) serveREST(ctx context.Context, handler http.Handler, deadline 
 			_ = server.Close() // what is still open after the drain is cut
 		}
 	})
-	var err error
-	if s.secure(s.deps.REST) {
-		server.TLSConfig = s.tlsConfig()
-		err = server.ServeTLS(s.deps.REST, "", "")
-	} else {
-		err = server.Serve(s.deps.REST)
-	}
+	err = server.Serve(s.secured(s.deps.REST, "h2", "http/1.1"))
 	if !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("serve REST on %s: %w", s.deps.REST.Addr(), err)
 	}
 	<-stopped
 	return nil
-}
-
-// secure says whether a port serves TLS.
-func (s *Service) secure(l net.Listener) bool {
-	if s.cfg.TLS != TLSAuto {
-		return s.cfg.TLS == TLSOn
-	}
-	addr, ok := l.Addr().(*net.TCPAddr)
-	return !ok || !addr.IP.IsLoopback()
-}
-
-func (s *Service) credentials(l net.Listener) credentials.TransportCredentials {
-	if !s.secure(l) {
-		return nil
-	}
-	return credentials.NewTLS(s.tlsConfig())
-}
-
-// tlsConfig presents the gateway's SVID and asks callers for no certificate: they have tokens.
-func (s *Service) tlsConfig() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			m := s.deps.Trust.Load()
-			if m == nil {
-				return nil, spiffe.ErrNoSVID
-			}
-			return &m.Certificate, nil
-		},
-	}
 }
