@@ -147,3 +147,11 @@ func (s *Discovery) Endpoints(service string) []*discoverypb.Workload {
 }
 
 func key(m *typepb.ObjectMeta) string { return m.GetNamespace() + "/" + m.GetName() }
+
+// Forget drops a workload, as a restored store would.
+func (s *Discovery) Forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.workloads, name)
+	s.change()
+}
