@@ -61,7 +61,7 @@ func (c *Client) failure(ctx context.Context, in <-chan received, sendErr error)
 		select {
 		case r := <-in:
 			if r.err != nil {
-				return r.err
+				return ended(r.err)
 			}
 		case <-ctx.Done():
 			return sendErr
@@ -132,6 +132,9 @@ func (s *conversation) run(ctx context.Context, in <-chan received) error {
 			return errSilence
 		case <-ctx.Done():
 			return nil
+		}
+		if errors.Is(err, io.EOF) {
+			return s.client.failure(ctx, in, err)
 		}
 		if err != nil {
 			return err
