@@ -79,7 +79,7 @@ func newHTTPServer(handler http.Handler, log *zap.Logger) (*http.Server, error) 
 	}
 	return &http.Server{
 		ErrorLog: complaints,
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		Handler:  handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}, nil
 }

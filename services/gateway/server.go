@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
@@ -29,6 +30,9 @@ func (s *Service) newServer() *grpc.Server {
 		grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
+		// Dead clients must not hold streams, and careful ones may ask whether the gateway is alive.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
 	adminpb.RegisterAdminServiceServer(server, s)
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
