@@ -15,8 +15,9 @@ import (
 
 // Upstream keeps connections to endpoints.
 type Upstream interface {
-	// Get returns a connection, new or not (see wire.Conn.Fresh); Dial always a new one.
-	Get(ctx context.Context, ep *table.Endpoint) (*wire.Conn, error)
+	// Get returns a connection, new or not (see wire.Conn.Fresh); careful: the request cannot be sent twice. Dial always
+	// returns a new one.
+	Get(ctx context.Context, ep *table.Endpoint, careful bool) (*wire.Conn, error)
 	Dial(ctx context.Context, ep *table.Endpoint) (*wire.Conn, error)
 	// Put gives one back whose exchange is complete.
 	Put(c *wire.Conn)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
@@ -81,12 +82,25 @@ func (x *exchange) compose(target Target) {
 		return
 	}
 	x.outBuf = wire.Get(wire.Small)
-	x.out = h1.AppendRequest(x.outBuf.B[:0], &x.req, h1.RequestEdit{RequestID: x.rec.RequestID, Source: target.Source, Host: target.Endpoint.Service})
+	edit := h1.RequestEdit{RequestID: x.rec.RequestID, Source: target.Source}
+	if len(x.req.Authority()) == 0 {
+		edit.Host = host(target.Endpoint.Service)
+	}
+	x.out = h1.AppendRequest(x.outBuf.B[:0], &x.req, edit)
 	if n := int(x.req.Length); x.whole && x.req.HasBody() {
 		x.out = append(x.out, x.client.Buffered()[:n]...)
 		x.client.Discard(n)
 		x.rec.BytesSent = int64(n)
 	}
+}
+
+// host names a service ("namespace/name") where a client of HTTP/1.0 named none.
+func host(service string) string {
+	namespace, name, ok := strings.Cut(service, "/")
+	if !ok {
+		return service
+	}
+	return name + "." + namespace
 }
 
 // tries sends the request until it is answered; the error is what to tell the client.
@@ -171,17 +185,19 @@ func (x *exchange) try(target Target, fresh bool) *failure {
 }
 
 func (x *exchange) connect(target Target, fresh bool) (*wire.Conn, *failure) {
-	get := x.engine.cfg.Upstream.Get
-	if fresh {
-		get = x.engine.cfg.Upstream.Dial
-	}
 	ctx, end := x.ctx, x.deadline(target, true)
 	if !end.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, end)
 		defer cancel()
 	}
-	up, err := get(ctx, target.Endpoint)
+	var up *wire.Conn
+	var err error
+	if fresh {
+		up, err = x.engine.cfg.Upstream.Dial(ctx, target.Endpoint)
+	} else {
+		up, err = x.engine.cfg.Upstream.Get(ctx, target.Endpoint, !x.repeatable())
+	}
 	if err == nil {
 		if up.Fresh && target.Mesh {
 			x.rec.Handshakes++

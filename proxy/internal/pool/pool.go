@@ -86,13 +86,15 @@ func New(cfg Config) *Pool {
 	return &Pool{cfg: cfg, homes: map[key]*home{}}
 }
 
-// Get returns an idle connection to the endpoint, or dials one. Errors are those of Dial.
-func (p *Pool) Get(ctx context.Context, ep *table.Endpoint) (*wire.Conn, error) {
+// Get returns an idle connection to the endpoint, or dials one. Errors are those of Dial. careful is for requests that cannot
+// be sent twice: then the socket is looked at however short it has rested.
+func (p *Pool) Get(ctx context.Context, ep *table.Endpoint, careful bool) (*wire.Conn, error) {
 	k, generation := p.key(ep)
 	h := p.home(k)
 	now := time.Now()
 	for c := h.pop(); c != nil; c = h.pop() {
-		if p.usable(c, now, generation) {
+		look := careful || now.Sub(c.IdleSince) >= time.Millisecond
+		if p.usable(c, now, generation) && !(look && c.Stale()) {
 			p.Counters.Reused.Add(1)
 			c.Fresh = false
 			return c, nil
@@ -129,13 +131,10 @@ func (p *Pool) Put(c *wire.Conn) {
 	}
 }
 
-// usable decides about a connection that was idle. Looking at the socket is spared if it came back this very moment.
+// usable decides about a connection that was idle, without looking at the socket.
 func (p *Pool) usable(c *wire.Conn, now time.Time, generation uint64) bool {
 	rested := now.Sub(c.IdleSince)
-	if rested > p.cfg.IdleTimeout || now.Sub(c.Since) > p.cfg.MaxAge || c.Home.(*origin).generation != generation {
-		return false
-	}
-	return rested < time.Millisecond || !c.Stale()
+	return rested <= p.cfg.IdleTimeout && now.Sub(c.Since) <= p.cfg.MaxAge && c.Home.(*origin).generation == generation
 }
 
 func (p *Pool) key(ep *table.Endpoint) (key, uint64) {
