@@ -44,7 +44,8 @@ func fetch(ctx context.Context, client *http.Client, url string, into any) error
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		// The answer had begun when its sender died: nobody can send such a request again behind our back.
+		return &upstreamError{url: url, status: http.StatusBadGateway, reason: "reason=truncated"}
 	}
 	if resp.StatusCode != http.StatusOK {
 		reason := resp.Header.Get("weft-error")
