@@ -14,30 +14,60 @@ const lastWord = time.Second
 // been written to. up may be nil when no endpoint could be reached: then only the client can speak. More means that the
 // client has left without a word that tells.
 func Race(port *Port, client, up *wire.Conn) Verdict {
-	if up == nil {
-		client.Arm(lastWord)
-		return listen(port, client)
-	}
 	server := make(chan struct{})
-	go func() {
-		defer close(server)
-		if err := up.Fill(); err != nil {
-			client.Arm(lastWord)
-			return
-		}
+	if up == nil {
+		defer after(lastWord, client.Interrupt)()
+		close(server)
+	} else {
+		go func() {
+			defer close(server)
+			hear(port, client, up)
+		}()
+	}
+	verdict := listen(port, client)
+	if up != nil {
+		up.Interrupt()
+		<-server
+		up.SetDeadline(time.Time{})
+	}
+	client.SetDeadline(time.Time{})
+	if verdict == More && up != nil && len(up.Buffered()) > 0 {
+		return port.Decide(TCP)
+	}
+	return verdict
+}
+
+// hear waits for the server's first word, which makes the port one of TCP. A server of HTTP/2 speaks at once too, but so does
+// its client, who is to decide then.
+func hear(port *Port, client, up *wire.Conn) {
+	if err := up.Fill(); err == nil && !settings(up.Buffered()) {
 		if port.Decide(TCP) == TCP {
 			client.Interrupt()
 		}
-	}()
-	verdict := listen(port, client)
-	up.Interrupt()
-	<-server
-	client.SetDeadline(time.Time{})
-	up.SetDeadline(time.Time{})
-	if verdict == More && len(up.Buffered()) > 0 {
-		return TCP
+		return
 	}
-	return verdict
+	stop := after(lastWord, client.Interrupt)
+	up.Fill() // until the race is over, or there is more
+	stop()
+}
+
+// settings says whether bytes begin with an HTTP/2 SETTINGS frame on stream 0: length, type 4, flags, stream.
+func settings(first []byte) bool {
+	return len(first) >= 9 && first[0] == 0 && first[3] == 4 && first[4] == 0 && string(first[5:9]) == "\x00\x00\x00\x00"
+}
+
+// after calls f once d has passed, unless stop is called first; when stop returns, f is not running and will not.
+func after(d time.Duration, f func()) (stop func()) {
+	done := make(chan struct{})
+	timer := time.AfterFunc(d, func() {
+		defer close(done)
+		f()
+	})
+	return func() {
+		if !timer.Stop() {
+			<-done
+		}
+	}
 }
 
 // listen judges what the client says.

@@ -60,8 +60,8 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		}
 		id += 2
 	}
-	r.get(id, "/ok", "weft-source", "me", "te", "trailers")
-	if got := r.response(id); got.status != "200" || got.fields["x-path"] != "/ok" || len(got.fields["x-id"]) != 32 {
+	r.get(id, "/a/../%6fk//x?q=/..", "weft-source", "me", "te", "trailers")
+	if got := r.response(id); got.status != "200" || got.fields["x-path"] != "/ok/x?q=/.." || len(got.fields["x-id"]) != 32 {
 		t.Errorf("after all that: %+v", got)
 	}
 }

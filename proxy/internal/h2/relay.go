@@ -23,6 +23,8 @@ func (x *exchange) upstreamFields(left time.Duration) []hpack.HeaderField {
 			continue
 		}
 		switch f.Name {
+		case ":path":
+			f.Value = r.forward
 		case "grpc-timeout":
 			if left > 0 {
 				f.Value = formatTimeout(left)

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -16,7 +17,8 @@ type request struct {
 	fields    []hpack.HeaderField // as received, pseudo-headers first
 	method    string
 	scheme    string
-	target    string
+	target    string // as sent
+	forward   string // as sent on: with the path that the rules have seen
 	authority string
 	path      []byte        // cleaned
 	length    int64         // declared, -1 when not
@@ -102,8 +104,18 @@ func (r *request) parse(fields []hpack.HeaderField, head *head) (ok bool) {
 	if r.method == "CONNECT" {
 		return false
 	}
-	r.path, ok = match.CleanPath(nil, view(r.target))
-	return ok && (r.target != "*" || r.method == "OPTIONS")
+	if r.path, ok = match.CleanPath(nil, view(r.target)); !ok || strings.IndexByte(r.target, '#') >= 0 {
+		return false
+	}
+	r.forward = r.target
+	path, query, more := strings.Cut(r.target, "?")
+	if path != string(r.path) {
+		r.forward = string(r.path)
+		if more {
+			r.forward += "?" + query
+		}
+	}
+	return r.target != "*" || r.method == "OPTIONS"
 }
 
 // isGRPC says whether a content type is gRPC's: the name alone or with a parameter or a message encoding.
