@@ -17,12 +17,12 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/weft-mesh/weft/gen/openapi"
-	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
-	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
-	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
-	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
-	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
-	telemetrypb "github.com/weft-mesh/weft/gen/weft/telemetry/v1alpha1"
+	adminrest "github.com/weft-mesh/weft/gen/rest/weft/admin/v1alpha1"
+	configrest "github.com/weft-mesh/weft/gen/rest/weft/config/v1alpha1"
+	discoveryrest "github.com/weft-mesh/weft/gen/rest/weft/discovery/v1alpha1"
+	identityrest "github.com/weft-mesh/weft/gen/rest/weft/identity/v1alpha1"
+	policyrest "github.com/weft-mesh/weft/gen/rest/weft/policy/v1alpha1"
+	telemetryrest "github.com/weft-mesh/weft/gen/rest/weft/telemetry/v1alpha1"
 )
 
 // maxBody bounds the body of a REST request.
@@ -46,9 +46,9 @@ func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		adminpb.RegisterAdminServiceHandler, discoverypb.RegisterDiscoveryServiceHandler,
-		identitypb.RegisterIdentityServiceHandler, policypb.RegisterPolicyServiceHandler,
-		telemetrypb.RegisterTelemetryServiceHandler, configpb.RegisterConvergenceServiceHandler,
+		adminrest.RegisterAdminServiceHandler, discoveryrest.RegisterDiscoveryServiceHandler,
+		identityrest.RegisterIdentityServiceHandler, policyrest.RegisterPolicyServiceHandler,
+		telemetryrest.RegisterTelemetryServiceHandler, configrest.RegisterConvergenceServiceHandler,
 	} {
 		if err := register(ctx, api, conn); err != nil {
 			return nil, fmt.Errorf("register REST routes: %w", err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
+	extDiscoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/grpclog"
@@ -37,9 +38,9 @@ var (
 
 var filter_DiscoveryService_CreateService_0 = &utilities.DoubleArray{Encoding: map[string]int{"service": 0, "metadata": 1, "namespace": 2}, Base: []int{1, 1, 1, 2, 0, 0}, Check: []int{0, 1, 2, 3, 2, 4}}
 
-func request_DiscoveryService_CreateService_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_CreateService_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateServiceRequest
+		protoReq extDiscoverypb.CreateServiceRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -67,9 +68,9 @@ func request_DiscoveryService_CreateService_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_CreateService_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_CreateService_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateServiceRequest
+		protoReq extDiscoverypb.CreateServiceRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -96,9 +97,9 @@ func local_request_DiscoveryService_CreateService_0(ctx context.Context, marshal
 
 var filter_DiscoveryService_UpdateService_0 = &utilities.DoubleArray{Encoding: map[string]int{"service": 0, "metadata": 1, "namespace": 2, "name": 3}, Base: []int{1, 1, 1, 2, 3, 0, 0, 0}, Check: []int{0, 1, 2, 3, 3, 2, 4, 5}}
 
-func request_DiscoveryService_UpdateService_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_UpdateService_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateServiceRequest
+		protoReq extDiscoverypb.UpdateServiceRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -134,9 +135,9 @@ func request_DiscoveryService_UpdateService_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_UpdateService_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_UpdateService_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateServiceRequest
+		protoReq extDiscoverypb.UpdateServiceRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -169,9 +170,9 @@ func local_request_DiscoveryService_UpdateService_0(ctx context.Context, marshal
 	return msg, metadata, err
 }
 
-func request_DiscoveryService_GetService_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_GetService_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetServiceRequest
+		protoReq extDiscoverypb.GetServiceRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -198,9 +199,9 @@ func request_DiscoveryService_GetService_0(ctx context.Context, marshaler runtim
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_GetService_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_GetService_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetServiceRequest
+		protoReq extDiscoverypb.GetServiceRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -226,9 +227,9 @@ func local_request_DiscoveryService_GetService_0(ctx context.Context, marshaler 
 
 var filter_DiscoveryService_ListServices_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_DiscoveryService_ListServices_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_ListServices_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListServicesRequest
+		protoReq extDiscoverypb.ListServicesRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -244,9 +245,9 @@ func request_DiscoveryService_ListServices_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_ListServices_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_ListServices_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListServicesRequest
+		protoReq extDiscoverypb.ListServicesRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -261,9 +262,9 @@ func local_request_DiscoveryService_ListServices_0(ctx context.Context, marshale
 
 var filter_DiscoveryService_ListServices_1 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_DiscoveryService_ListServices_1(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_ListServices_1(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListServicesRequest
+		protoReq extDiscoverypb.ListServicesRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -288,9 +289,9 @@ func request_DiscoveryService_ListServices_1(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_ListServices_1(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_ListServices_1(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListServicesRequest
+		protoReq extDiscoverypb.ListServicesRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -314,9 +315,9 @@ func local_request_DiscoveryService_ListServices_1(ctx context.Context, marshale
 
 var filter_DiscoveryService_DeleteService_0 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0, "name": 1}, Base: []int{1, 1, 2, 0, 0}, Check: []int{0, 1, 1, 2, 3}}
 
-func request_DiscoveryService_DeleteService_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_DeleteService_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteServiceRequest
+		protoReq extDiscoverypb.DeleteServiceRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -349,9 +350,9 @@ func request_DiscoveryService_DeleteService_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_DeleteService_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_DeleteService_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteServiceRequest
+		protoReq extDiscoverypb.DeleteServiceRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -383,9 +384,9 @@ func local_request_DiscoveryService_DeleteService_0(ctx context.Context, marshal
 
 var filter_DiscoveryService_CreateWorkload_0 = &utilities.DoubleArray{Encoding: map[string]int{"workload": 0, "metadata": 1, "namespace": 2}, Base: []int{1, 1, 1, 2, 0, 0}, Check: []int{0, 1, 2, 3, 2, 4}}
 
-func request_DiscoveryService_CreateWorkload_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_CreateWorkload_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateWorkloadRequest
+		protoReq extDiscoverypb.CreateWorkloadRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -413,9 +414,9 @@ func request_DiscoveryService_CreateWorkload_0(ctx context.Context, marshaler ru
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_CreateWorkload_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_CreateWorkload_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateWorkloadRequest
+		protoReq extDiscoverypb.CreateWorkloadRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -442,9 +443,9 @@ func local_request_DiscoveryService_CreateWorkload_0(ctx context.Context, marsha
 
 var filter_DiscoveryService_UpdateWorkload_0 = &utilities.DoubleArray{Encoding: map[string]int{"workload": 0, "metadata": 1, "namespace": 2, "name": 3}, Base: []int{1, 1, 1, 2, 3, 0, 0, 0}, Check: []int{0, 1, 2, 3, 3, 2, 4, 5}}
 
-func request_DiscoveryService_UpdateWorkload_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_UpdateWorkload_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateWorkloadRequest
+		protoReq extDiscoverypb.UpdateWorkloadRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -480,9 +481,9 @@ func request_DiscoveryService_UpdateWorkload_0(ctx context.Context, marshaler ru
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_UpdateWorkload_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_UpdateWorkload_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateWorkloadRequest
+		protoReq extDiscoverypb.UpdateWorkloadRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -515,9 +516,9 @@ func local_request_DiscoveryService_UpdateWorkload_0(ctx context.Context, marsha
 	return msg, metadata, err
 }
 
-func request_DiscoveryService_GetWorkload_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_GetWorkload_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetWorkloadRequest
+		protoReq extDiscoverypb.GetWorkloadRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -544,9 +545,9 @@ func request_DiscoveryService_GetWorkload_0(ctx context.Context, marshaler runti
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_GetWorkload_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_GetWorkload_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetWorkloadRequest
+		protoReq extDiscoverypb.GetWorkloadRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -572,9 +573,9 @@ func local_request_DiscoveryService_GetWorkload_0(ctx context.Context, marshaler
 
 var filter_DiscoveryService_ListWorkloads_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_DiscoveryService_ListWorkloads_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_ListWorkloads_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListWorkloadsRequest
+		protoReq extDiscoverypb.ListWorkloadsRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -590,9 +591,9 @@ func request_DiscoveryService_ListWorkloads_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_ListWorkloads_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_ListWorkloads_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListWorkloadsRequest
+		protoReq extDiscoverypb.ListWorkloadsRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -607,9 +608,9 @@ func local_request_DiscoveryService_ListWorkloads_0(ctx context.Context, marshal
 
 var filter_DiscoveryService_ListWorkloads_1 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_DiscoveryService_ListWorkloads_1(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_ListWorkloads_1(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListWorkloadsRequest
+		protoReq extDiscoverypb.ListWorkloadsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -634,9 +635,9 @@ func request_DiscoveryService_ListWorkloads_1(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_ListWorkloads_1(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_ListWorkloads_1(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListWorkloadsRequest
+		protoReq extDiscoverypb.ListWorkloadsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -660,9 +661,9 @@ func local_request_DiscoveryService_ListWorkloads_1(ctx context.Context, marshal
 
 var filter_DiscoveryService_DeleteWorkload_0 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0, "name": 1}, Base: []int{1, 1, 2, 0, 0}, Check: []int{0, 1, 1, 2, 3}}
 
-func request_DiscoveryService_DeleteWorkload_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_DeleteWorkload_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteWorkloadRequest
+		protoReq extDiscoverypb.DeleteWorkloadRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -695,9 +696,9 @@ func request_DiscoveryService_DeleteWorkload_0(ctx context.Context, marshaler ru
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_DeleteWorkload_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_DeleteWorkload_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteWorkloadRequest
+		protoReq extDiscoverypb.DeleteWorkloadRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -727,9 +728,9 @@ func local_request_DiscoveryService_DeleteWorkload_0(ctx context.Context, marsha
 	return msg, metadata, err
 }
 
-func request_DiscoveryService_ListEndpoints_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_DiscoveryService_ListEndpoints_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListEndpointsRequest
+		protoReq extDiscoverypb.ListEndpointsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -756,9 +757,9 @@ func request_DiscoveryService_ListEndpoints_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_DiscoveryService_ListEndpoints_0(ctx context.Context, marshaler runtime.Marshaler, server DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_DiscoveryService_ListEndpoints_0(ctx context.Context, marshaler runtime.Marshaler, server extDiscoverypb.DiscoveryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListEndpointsRequest
+		protoReq extDiscoverypb.ListEndpointsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -784,9 +785,9 @@ func local_request_DiscoveryService_ListEndpoints_0(ctx context.Context, marshal
 
 var filter_DiscoveryService_Watch_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_DiscoveryService_Watch_0(ctx context.Context, marshaler runtime.Marshaler, client DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (DiscoveryService_WatchClient, runtime.ServerMetadata, error) {
+func request_DiscoveryService_Watch_0(ctx context.Context, marshaler runtime.Marshaler, client extDiscoverypb.DiscoveryServiceClient, req *http.Request, pathParams map[string]string) (extDiscoverypb.DiscoveryService_WatchClient, runtime.ServerMetadata, error) {
 	var (
-		protoReq WatchRequest
+		protoReq extDiscoverypb.WatchRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -815,7 +816,7 @@ func request_DiscoveryService_Watch_0(ctx context.Context, marshaler runtime.Mar
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterDiscoveryServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterDiscoveryServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server DiscoveryServiceServer) error {
+func RegisterDiscoveryServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extDiscoverypb.DiscoveryServiceServer) error {
 	mux.Handle(http.MethodPost, pattern_DiscoveryService_CreateService_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1114,15 +1115,15 @@ func RegisterDiscoveryServiceHandlerFromEndpoint(ctx context.Context, mux *runti
 // RegisterDiscoveryServiceHandler registers the http handlers for service DiscoveryService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterDiscoveryServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterDiscoveryServiceHandlerClient(ctx, mux, NewDiscoveryServiceClient(conn))
+	return RegisterDiscoveryServiceHandlerClient(ctx, mux, extDiscoverypb.NewDiscoveryServiceClient(conn))
 }
 
 // RegisterDiscoveryServiceHandlerClient registers the http handlers for service DiscoveryService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "DiscoveryServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "DiscoveryServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extDiscoverypb.DiscoveryServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extDiscoverypb.DiscoveryServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "DiscoveryServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterDiscoveryServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client DiscoveryServiceClient) error {
+// "extDiscoverypb.DiscoveryServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterDiscoveryServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extDiscoverypb.DiscoveryServiceClient) error {
 	mux.Handle(http.MethodPost, pattern_DiscoveryService_CreateService_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()

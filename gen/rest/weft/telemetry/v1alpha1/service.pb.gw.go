@@ -16,6 +16,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
+	extTelemetrypb "github.com/weft-mesh/weft/gen/weft/telemetry/v1alpha1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/grpclog"
@@ -37,9 +38,9 @@ var (
 
 var filter_TelemetryService_QueryEdges_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_TelemetryService_QueryEdges_0(ctx context.Context, marshaler runtime.Marshaler, client TelemetryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_TelemetryService_QueryEdges_0(ctx context.Context, marshaler runtime.Marshaler, client extTelemetrypb.TelemetryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq QueryEdgesRequest
+		protoReq extTelemetrypb.QueryEdgesRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -55,9 +56,9 @@ func request_TelemetryService_QueryEdges_0(ctx context.Context, marshaler runtim
 	return msg, metadata, err
 }
 
-func local_request_TelemetryService_QueryEdges_0(ctx context.Context, marshaler runtime.Marshaler, server TelemetryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_TelemetryService_QueryEdges_0(ctx context.Context, marshaler runtime.Marshaler, server extTelemetrypb.TelemetryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq QueryEdgesRequest
+		protoReq extTelemetrypb.QueryEdgesRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -75,7 +76,7 @@ func local_request_TelemetryService_QueryEdges_0(ctx context.Context, marshaler 
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterTelemetryServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterTelemetryServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server TelemetryServiceServer) error {
+func RegisterTelemetryServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extTelemetrypb.TelemetryServiceServer) error {
 	mux.Handle(http.MethodGet, pattern_TelemetryService_QueryEdges_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -127,15 +128,15 @@ func RegisterTelemetryServiceHandlerFromEndpoint(ctx context.Context, mux *runti
 // RegisterTelemetryServiceHandler registers the http handlers for service TelemetryService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterTelemetryServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterTelemetryServiceHandlerClient(ctx, mux, NewTelemetryServiceClient(conn))
+	return RegisterTelemetryServiceHandlerClient(ctx, mux, extTelemetrypb.NewTelemetryServiceClient(conn))
 }
 
 // RegisterTelemetryServiceHandlerClient registers the http handlers for service TelemetryService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "TelemetryServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "TelemetryServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extTelemetrypb.TelemetryServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extTelemetrypb.TelemetryServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "TelemetryServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterTelemetryServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client TelemetryServiceClient) error {
+// "extTelemetrypb.TelemetryServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterTelemetryServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extTelemetrypb.TelemetryServiceClient) error {
 	mux.Handle(http.MethodGet, pattern_TelemetryService_QueryEdges_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
+	extIdentitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/grpclog"
@@ -35,9 +36,9 @@ var (
 	_ = metadata.Join
 )
 
-func request_IdentityService_GetBundle_0(ctx context.Context, marshaler runtime.Marshaler, client IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_IdentityService_GetBundle_0(ctx context.Context, marshaler runtime.Marshaler, client extIdentitypb.IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetBundleRequest
+		protoReq extIdentitypb.GetBundleRequest
 		metadata runtime.ServerMetadata
 	)
 	if req.Body != nil {
@@ -47,18 +48,18 @@ func request_IdentityService_GetBundle_0(ctx context.Context, marshaler runtime.
 	return msg, metadata, err
 }
 
-func local_request_IdentityService_GetBundle_0(ctx context.Context, marshaler runtime.Marshaler, server IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_IdentityService_GetBundle_0(ctx context.Context, marshaler runtime.Marshaler, server extIdentitypb.IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetBundleRequest
+		protoReq extIdentitypb.GetBundleRequest
 		metadata runtime.ServerMetadata
 	)
 	msg, err := server.GetBundle(ctx, &protoReq)
 	return msg, metadata, err
 }
 
-func request_IdentityService_WatchBundles_0(ctx context.Context, marshaler runtime.Marshaler, client IdentityServiceClient, req *http.Request, pathParams map[string]string) (IdentityService_WatchBundlesClient, runtime.ServerMetadata, error) {
+func request_IdentityService_WatchBundles_0(ctx context.Context, marshaler runtime.Marshaler, client extIdentitypb.IdentityServiceClient, req *http.Request, pathParams map[string]string) (extIdentitypb.IdentityService_WatchBundlesClient, runtime.ServerMetadata, error) {
 	var (
-		protoReq WatchBundlesRequest
+		protoReq extIdentitypb.WatchBundlesRequest
 		metadata runtime.ServerMetadata
 	)
 	if req.Body != nil {
@@ -76,9 +77,9 @@ func request_IdentityService_WatchBundles_0(ctx context.Context, marshaler runti
 	return stream, metadata, nil
 }
 
-func request_IdentityService_CreateJoinToken_0(ctx context.Context, marshaler runtime.Marshaler, client IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_IdentityService_CreateJoinToken_0(ctx context.Context, marshaler runtime.Marshaler, client extIdentitypb.IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateJoinTokenRequest
+		protoReq extIdentitypb.CreateJoinTokenRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -91,9 +92,9 @@ func request_IdentityService_CreateJoinToken_0(ctx context.Context, marshaler ru
 	return msg, metadata, err
 }
 
-func local_request_IdentityService_CreateJoinToken_0(ctx context.Context, marshaler runtime.Marshaler, server IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_IdentityService_CreateJoinToken_0(ctx context.Context, marshaler runtime.Marshaler, server extIdentitypb.IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateJoinTokenRequest
+		protoReq extIdentitypb.CreateJoinTokenRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -103,9 +104,9 @@ func local_request_IdentityService_CreateJoinToken_0(ctx context.Context, marsha
 	return msg, metadata, err
 }
 
-func request_IdentityService_CreateAdminToken_0(ctx context.Context, marshaler runtime.Marshaler, client IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_IdentityService_CreateAdminToken_0(ctx context.Context, marshaler runtime.Marshaler, client extIdentitypb.IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateAdminTokenRequest
+		protoReq extIdentitypb.CreateAdminTokenRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -118,9 +119,9 @@ func request_IdentityService_CreateAdminToken_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
-func local_request_IdentityService_CreateAdminToken_0(ctx context.Context, marshaler runtime.Marshaler, server IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_IdentityService_CreateAdminToken_0(ctx context.Context, marshaler runtime.Marshaler, server extIdentitypb.IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateAdminTokenRequest
+		protoReq extIdentitypb.CreateAdminTokenRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -130,9 +131,9 @@ func local_request_IdentityService_CreateAdminToken_0(ctx context.Context, marsh
 	return msg, metadata, err
 }
 
-func request_IdentityService_ListAdminTokens_0(ctx context.Context, marshaler runtime.Marshaler, client IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_IdentityService_ListAdminTokens_0(ctx context.Context, marshaler runtime.Marshaler, client extIdentitypb.IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListAdminTokensRequest
+		protoReq extIdentitypb.ListAdminTokensRequest
 		metadata runtime.ServerMetadata
 	)
 	if req.Body != nil {
@@ -142,18 +143,18 @@ func request_IdentityService_ListAdminTokens_0(ctx context.Context, marshaler ru
 	return msg, metadata, err
 }
 
-func local_request_IdentityService_ListAdminTokens_0(ctx context.Context, marshaler runtime.Marshaler, server IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_IdentityService_ListAdminTokens_0(ctx context.Context, marshaler runtime.Marshaler, server extIdentitypb.IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListAdminTokensRequest
+		protoReq extIdentitypb.ListAdminTokensRequest
 		metadata runtime.ServerMetadata
 	)
 	msg, err := server.ListAdminTokens(ctx, &protoReq)
 	return msg, metadata, err
 }
 
-func request_IdentityService_DeleteAdminToken_0(ctx context.Context, marshaler runtime.Marshaler, client IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_IdentityService_DeleteAdminToken_0(ctx context.Context, marshaler runtime.Marshaler, client extIdentitypb.IdentityServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteAdminTokenRequest
+		protoReq extIdentitypb.DeleteAdminTokenRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -172,9 +173,9 @@ func request_IdentityService_DeleteAdminToken_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
-func local_request_IdentityService_DeleteAdminToken_0(ctx context.Context, marshaler runtime.Marshaler, server IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_IdentityService_DeleteAdminToken_0(ctx context.Context, marshaler runtime.Marshaler, server extIdentitypb.IdentityServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteAdminTokenRequest
+		protoReq extIdentitypb.DeleteAdminTokenRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -195,7 +196,7 @@ func local_request_IdentityService_DeleteAdminToken_0(ctx context.Context, marsh
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterIdentityServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterIdentityServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server IdentityServiceServer) error {
+func RegisterIdentityServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extIdentitypb.IdentityServiceServer) error {
 	mux.Handle(http.MethodGet, pattern_IdentityService_GetBundle_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -334,15 +335,15 @@ func RegisterIdentityServiceHandlerFromEndpoint(ctx context.Context, mux *runtim
 // RegisterIdentityServiceHandler registers the http handlers for service IdentityService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterIdentityServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterIdentityServiceHandlerClient(ctx, mux, NewIdentityServiceClient(conn))
+	return RegisterIdentityServiceHandlerClient(ctx, mux, extIdentitypb.NewIdentityServiceClient(conn))
 }
 
 // RegisterIdentityServiceHandlerClient registers the http handlers for service IdentityService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "IdentityServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "IdentityServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extIdentitypb.IdentityServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extIdentitypb.IdentityServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "IdentityServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterIdentityServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client IdentityServiceClient) error {
+// "extIdentitypb.IdentityServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterIdentityServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extIdentitypb.IdentityServiceClient) error {
 	mux.Handle(http.MethodGet, pattern_IdentityService_GetBundle_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()

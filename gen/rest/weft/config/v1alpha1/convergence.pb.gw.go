@@ -16,6 +16,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
+	extConfigpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/grpclog"
@@ -35,9 +36,9 @@ var (
 	_ = metadata.Join
 )
 
-func request_ConvergenceService_GetConvergence_0(ctx context.Context, marshaler runtime.Marshaler, client ConvergenceServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_ConvergenceService_GetConvergence_0(ctx context.Context, marshaler runtime.Marshaler, client extConfigpb.ConvergenceServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetConvergenceRequest
+		protoReq extConfigpb.GetConvergenceRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -50,9 +51,9 @@ func request_ConvergenceService_GetConvergence_0(ctx context.Context, marshaler 
 	return msg, metadata, err
 }
 
-func local_request_ConvergenceService_GetConvergence_0(ctx context.Context, marshaler runtime.Marshaler, server ConvergenceServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_ConvergenceService_GetConvergence_0(ctx context.Context, marshaler runtime.Marshaler, server extConfigpb.ConvergenceServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetConvergenceRequest
+		protoReq extConfigpb.GetConvergenceRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -62,9 +63,9 @@ func local_request_ConvergenceService_GetConvergence_0(ctx context.Context, mars
 	return msg, metadata, err
 }
 
-func request_ConvergenceService_WatchConvergence_0(ctx context.Context, marshaler runtime.Marshaler, client ConvergenceServiceClient, req *http.Request, pathParams map[string]string) (ConvergenceService_WatchConvergenceClient, runtime.ServerMetadata, error) {
+func request_ConvergenceService_WatchConvergence_0(ctx context.Context, marshaler runtime.Marshaler, client extConfigpb.ConvergenceServiceClient, req *http.Request, pathParams map[string]string) (extConfigpb.ConvergenceService_WatchConvergenceClient, runtime.ServerMetadata, error) {
 	var (
-		protoReq WatchConvergenceRequest
+		protoReq extConfigpb.WatchConvergenceRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
@@ -87,9 +88,9 @@ func request_ConvergenceService_WatchConvergence_0(ctx context.Context, marshale
 
 var filter_ConvergenceService_ListSidecars_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_ConvergenceService_ListSidecars_0(ctx context.Context, marshaler runtime.Marshaler, client ConvergenceServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_ConvergenceService_ListSidecars_0(ctx context.Context, marshaler runtime.Marshaler, client extConfigpb.ConvergenceServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListSidecarsRequest
+		protoReq extConfigpb.ListSidecarsRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -105,9 +106,9 @@ func request_ConvergenceService_ListSidecars_0(ctx context.Context, marshaler ru
 	return msg, metadata, err
 }
 
-func local_request_ConvergenceService_ListSidecars_0(ctx context.Context, marshaler runtime.Marshaler, server ConvergenceServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_ConvergenceService_ListSidecars_0(ctx context.Context, marshaler runtime.Marshaler, server extConfigpb.ConvergenceServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListSidecarsRequest
+		protoReq extConfigpb.ListSidecarsRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -125,7 +126,7 @@ func local_request_ConvergenceService_ListSidecars_0(ctx context.Context, marsha
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterConvergenceServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterConvergenceServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server ConvergenceServiceServer) error {
+func RegisterConvergenceServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extConfigpb.ConvergenceServiceServer) error {
 	mux.Handle(http.MethodPost, pattern_ConvergenceService_GetConvergence_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -204,15 +205,15 @@ func RegisterConvergenceServiceHandlerFromEndpoint(ctx context.Context, mux *run
 // RegisterConvergenceServiceHandler registers the http handlers for service ConvergenceService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterConvergenceServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterConvergenceServiceHandlerClient(ctx, mux, NewConvergenceServiceClient(conn))
+	return RegisterConvergenceServiceHandlerClient(ctx, mux, extConfigpb.NewConvergenceServiceClient(conn))
 }
 
 // RegisterConvergenceServiceHandlerClient registers the http handlers for service ConvergenceService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "ConvergenceServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "ConvergenceServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extConfigpb.ConvergenceServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extConfigpb.ConvergenceServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "ConvergenceServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterConvergenceServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client ConvergenceServiceClient) error {
+// "extConfigpb.ConvergenceServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterConvergenceServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extConfigpb.ConvergenceServiceClient) error {
 	mux.Handle(http.MethodPost, pattern_ConvergenceService_GetConvergence_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
+	extPolicypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/grpclog"
@@ -37,9 +38,9 @@ var (
 
 var filter_PolicyService_CreateRoute_0 = &utilities.DoubleArray{Encoding: map[string]int{"route": 0, "metadata": 1, "namespace": 2}, Base: []int{1, 1, 1, 2, 0, 0}, Check: []int{0, 1, 2, 3, 2, 4}}
 
-func request_PolicyService_CreateRoute_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_CreateRoute_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateRouteRequest
+		protoReq extPolicypb.CreateRouteRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -67,9 +68,9 @@ func request_PolicyService_CreateRoute_0(ctx context.Context, marshaler runtime.
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_CreateRoute_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_CreateRoute_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateRouteRequest
+		protoReq extPolicypb.CreateRouteRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -96,9 +97,9 @@ func local_request_PolicyService_CreateRoute_0(ctx context.Context, marshaler ru
 
 var filter_PolicyService_UpdateRoute_0 = &utilities.DoubleArray{Encoding: map[string]int{"route": 0, "metadata": 1, "namespace": 2, "name": 3}, Base: []int{1, 1, 1, 2, 3, 0, 0, 0}, Check: []int{0, 1, 2, 3, 3, 2, 4, 5}}
 
-func request_PolicyService_UpdateRoute_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_UpdateRoute_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateRouteRequest
+		protoReq extPolicypb.UpdateRouteRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -134,9 +135,9 @@ func request_PolicyService_UpdateRoute_0(ctx context.Context, marshaler runtime.
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_UpdateRoute_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_UpdateRoute_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateRouteRequest
+		protoReq extPolicypb.UpdateRouteRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -169,9 +170,9 @@ func local_request_PolicyService_UpdateRoute_0(ctx context.Context, marshaler ru
 	return msg, metadata, err
 }
 
-func request_PolicyService_GetRoute_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_GetRoute_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetRouteRequest
+		protoReq extPolicypb.GetRouteRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -198,9 +199,9 @@ func request_PolicyService_GetRoute_0(ctx context.Context, marshaler runtime.Mar
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_GetRoute_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_GetRoute_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetRouteRequest
+		protoReq extPolicypb.GetRouteRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -226,9 +227,9 @@ func local_request_PolicyService_GetRoute_0(ctx context.Context, marshaler runti
 
 var filter_PolicyService_ListRoutes_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_PolicyService_ListRoutes_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_ListRoutes_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListRoutesRequest
+		protoReq extPolicypb.ListRoutesRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -244,9 +245,9 @@ func request_PolicyService_ListRoutes_0(ctx context.Context, marshaler runtime.M
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_ListRoutes_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_ListRoutes_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListRoutesRequest
+		protoReq extPolicypb.ListRoutesRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -261,9 +262,9 @@ func local_request_PolicyService_ListRoutes_0(ctx context.Context, marshaler run
 
 var filter_PolicyService_ListRoutes_1 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_PolicyService_ListRoutes_1(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_ListRoutes_1(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListRoutesRequest
+		protoReq extPolicypb.ListRoutesRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -288,9 +289,9 @@ func request_PolicyService_ListRoutes_1(ctx context.Context, marshaler runtime.M
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_ListRoutes_1(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_ListRoutes_1(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListRoutesRequest
+		protoReq extPolicypb.ListRoutesRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -314,9 +315,9 @@ func local_request_PolicyService_ListRoutes_1(ctx context.Context, marshaler run
 
 var filter_PolicyService_DeleteRoute_0 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0, "name": 1}, Base: []int{1, 1, 2, 0, 0}, Check: []int{0, 1, 1, 2, 3}}
 
-func request_PolicyService_DeleteRoute_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_DeleteRoute_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteRouteRequest
+		protoReq extPolicypb.DeleteRouteRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -349,9 +350,9 @@ func request_PolicyService_DeleteRoute_0(ctx context.Context, marshaler runtime.
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_DeleteRoute_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_DeleteRoute_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteRouteRequest
+		protoReq extPolicypb.DeleteRouteRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -383,9 +384,9 @@ func local_request_PolicyService_DeleteRoute_0(ctx context.Context, marshaler ru
 
 var filter_PolicyService_CreateAccessPolicy_0 = &utilities.DoubleArray{Encoding: map[string]int{"access_policy": 0, "metadata": 1, "namespace": 2}, Base: []int{1, 1, 1, 2, 0, 0}, Check: []int{0, 1, 2, 3, 2, 4}}
 
-func request_PolicyService_CreateAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_CreateAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateAccessPolicyRequest
+		protoReq extPolicypb.CreateAccessPolicyRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -413,9 +414,9 @@ func request_PolicyService_CreateAccessPolicy_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_CreateAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_CreateAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateAccessPolicyRequest
+		protoReq extPolicypb.CreateAccessPolicyRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -442,9 +443,9 @@ func local_request_PolicyService_CreateAccessPolicy_0(ctx context.Context, marsh
 
 var filter_PolicyService_UpdateAccessPolicy_0 = &utilities.DoubleArray{Encoding: map[string]int{"access_policy": 0, "metadata": 1, "namespace": 2, "name": 3}, Base: []int{1, 1, 1, 2, 3, 0, 0, 0}, Check: []int{0, 1, 2, 3, 3, 2, 4, 5}}
 
-func request_PolicyService_UpdateAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_UpdateAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateAccessPolicyRequest
+		protoReq extPolicypb.UpdateAccessPolicyRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -480,9 +481,9 @@ func request_PolicyService_UpdateAccessPolicy_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_UpdateAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_UpdateAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateAccessPolicyRequest
+		protoReq extPolicypb.UpdateAccessPolicyRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -515,9 +516,9 @@ func local_request_PolicyService_UpdateAccessPolicy_0(ctx context.Context, marsh
 	return msg, metadata, err
 }
 
-func request_PolicyService_GetAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_GetAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetAccessPolicyRequest
+		protoReq extPolicypb.GetAccessPolicyRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -544,9 +545,9 @@ func request_PolicyService_GetAccessPolicy_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_GetAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_GetAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetAccessPolicyRequest
+		protoReq extPolicypb.GetAccessPolicyRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -572,9 +573,9 @@ func local_request_PolicyService_GetAccessPolicy_0(ctx context.Context, marshale
 
 var filter_PolicyService_ListAccessPolicies_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_PolicyService_ListAccessPolicies_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_ListAccessPolicies_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListAccessPoliciesRequest
+		protoReq extPolicypb.ListAccessPoliciesRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -590,9 +591,9 @@ func request_PolicyService_ListAccessPolicies_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_ListAccessPolicies_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_ListAccessPolicies_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListAccessPoliciesRequest
+		protoReq extPolicypb.ListAccessPoliciesRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -607,9 +608,9 @@ func local_request_PolicyService_ListAccessPolicies_0(ctx context.Context, marsh
 
 var filter_PolicyService_ListAccessPolicies_1 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_PolicyService_ListAccessPolicies_1(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_ListAccessPolicies_1(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListAccessPoliciesRequest
+		protoReq extPolicypb.ListAccessPoliciesRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -634,9 +635,9 @@ func request_PolicyService_ListAccessPolicies_1(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_ListAccessPolicies_1(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_ListAccessPolicies_1(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListAccessPoliciesRequest
+		protoReq extPolicypb.ListAccessPoliciesRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -660,9 +661,9 @@ func local_request_PolicyService_ListAccessPolicies_1(ctx context.Context, marsh
 
 var filter_PolicyService_DeleteAccessPolicy_0 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0, "name": 1}, Base: []int{1, 1, 2, 0, 0}, Check: []int{0, 1, 1, 2, 3}}
 
-func request_PolicyService_DeleteAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_DeleteAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteAccessPolicyRequest
+		protoReq extPolicypb.DeleteAccessPolicyRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -695,9 +696,9 @@ func request_PolicyService_DeleteAccessPolicy_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_DeleteAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_DeleteAccessPolicy_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteAccessPolicyRequest
+		protoReq extPolicypb.DeleteAccessPolicyRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -729,9 +730,9 @@ func local_request_PolicyService_DeleteAccessPolicy_0(ctx context.Context, marsh
 
 var filter_PolicyService_CreateMeshConfig_0 = &utilities.DoubleArray{Encoding: map[string]int{"mesh_config": 0, "metadata": 1, "namespace": 2}, Base: []int{1, 1, 1, 2, 0, 0}, Check: []int{0, 1, 2, 3, 2, 4}}
 
-func request_PolicyService_CreateMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_CreateMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateMeshConfigRequest
+		protoReq extPolicypb.CreateMeshConfigRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -759,9 +760,9 @@ func request_PolicyService_CreateMeshConfig_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_CreateMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_CreateMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq CreateMeshConfigRequest
+		protoReq extPolicypb.CreateMeshConfigRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -788,9 +789,9 @@ func local_request_PolicyService_CreateMeshConfig_0(ctx context.Context, marshal
 
 var filter_PolicyService_UpdateMeshConfig_0 = &utilities.DoubleArray{Encoding: map[string]int{"mesh_config": 0, "metadata": 1, "namespace": 2, "name": 3}, Base: []int{1, 1, 1, 2, 3, 0, 0, 0}, Check: []int{0, 1, 2, 3, 3, 2, 4, 5}}
 
-func request_PolicyService_UpdateMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_UpdateMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateMeshConfigRequest
+		protoReq extPolicypb.UpdateMeshConfigRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -826,9 +827,9 @@ func request_PolicyService_UpdateMeshConfig_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_UpdateMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_UpdateMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq UpdateMeshConfigRequest
+		protoReq extPolicypb.UpdateMeshConfigRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -861,9 +862,9 @@ func local_request_PolicyService_UpdateMeshConfig_0(ctx context.Context, marshal
 	return msg, metadata, err
 }
 
-func request_PolicyService_GetMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_GetMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetMeshConfigRequest
+		protoReq extPolicypb.GetMeshConfigRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -890,9 +891,9 @@ func request_PolicyService_GetMeshConfig_0(ctx context.Context, marshaler runtim
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_GetMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_GetMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetMeshConfigRequest
+		protoReq extPolicypb.GetMeshConfigRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -918,9 +919,9 @@ func local_request_PolicyService_GetMeshConfig_0(ctx context.Context, marshaler 
 
 var filter_PolicyService_ListMeshConfigs_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_PolicyService_ListMeshConfigs_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_ListMeshConfigs_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListMeshConfigsRequest
+		protoReq extPolicypb.ListMeshConfigsRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -936,9 +937,9 @@ func request_PolicyService_ListMeshConfigs_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_ListMeshConfigs_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_ListMeshConfigs_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListMeshConfigsRequest
+		protoReq extPolicypb.ListMeshConfigsRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -953,9 +954,9 @@ func local_request_PolicyService_ListMeshConfigs_0(ctx context.Context, marshale
 
 var filter_PolicyService_ListMeshConfigs_1 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
-func request_PolicyService_ListMeshConfigs_1(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_ListMeshConfigs_1(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListMeshConfigsRequest
+		protoReq extPolicypb.ListMeshConfigsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -980,9 +981,9 @@ func request_PolicyService_ListMeshConfigs_1(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_ListMeshConfigs_1(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_ListMeshConfigs_1(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListMeshConfigsRequest
+		protoReq extPolicypb.ListMeshConfigsRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -1006,9 +1007,9 @@ func local_request_PolicyService_ListMeshConfigs_1(ctx context.Context, marshale
 
 var filter_PolicyService_DeleteMeshConfig_0 = &utilities.DoubleArray{Encoding: map[string]int{"namespace": 0, "name": 1}, Base: []int{1, 1, 2, 0, 0}, Check: []int{0, 1, 1, 2, 3}}
 
-func request_PolicyService_DeleteMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_PolicyService_DeleteMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteMeshConfigRequest
+		protoReq extPolicypb.DeleteMeshConfigRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -1041,9 +1042,9 @@ func request_PolicyService_DeleteMeshConfig_0(ctx context.Context, marshaler run
 	return msg, metadata, err
 }
 
-func local_request_PolicyService_DeleteMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, server PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_PolicyService_DeleteMeshConfig_0(ctx context.Context, marshaler runtime.Marshaler, server extPolicypb.PolicyServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq DeleteMeshConfigRequest
+		protoReq extPolicypb.DeleteMeshConfigRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -1075,9 +1076,9 @@ func local_request_PolicyService_DeleteMeshConfig_0(ctx context.Context, marshal
 
 var filter_PolicyService_Watch_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_PolicyService_Watch_0(ctx context.Context, marshaler runtime.Marshaler, client PolicyServiceClient, req *http.Request, pathParams map[string]string) (PolicyService_WatchClient, runtime.ServerMetadata, error) {
+func request_PolicyService_Watch_0(ctx context.Context, marshaler runtime.Marshaler, client extPolicypb.PolicyServiceClient, req *http.Request, pathParams map[string]string) (extPolicypb.PolicyService_WatchClient, runtime.ServerMetadata, error) {
 	var (
-		protoReq WatchRequest
+		protoReq extPolicypb.WatchRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -1106,7 +1107,7 @@ func request_PolicyService_Watch_0(ctx context.Context, marshaler runtime.Marsha
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterPolicyServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterPolicyServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server PolicyServiceServer) error {
+func RegisterPolicyServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extPolicypb.PolicyServiceServer) error {
 	mux.Handle(http.MethodPost, pattern_PolicyService_CreateRoute_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -1505,15 +1506,15 @@ func RegisterPolicyServiceHandlerFromEndpoint(ctx context.Context, mux *runtime.
 // RegisterPolicyServiceHandler registers the http handlers for service PolicyService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterPolicyServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterPolicyServiceHandlerClient(ctx, mux, NewPolicyServiceClient(conn))
+	return RegisterPolicyServiceHandlerClient(ctx, mux, extPolicypb.NewPolicyServiceClient(conn))
 }
 
 // RegisterPolicyServiceHandlerClient registers the http handlers for service PolicyService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "PolicyServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "PolicyServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extPolicypb.PolicyServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extPolicypb.PolicyServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "PolicyServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterPolicyServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client PolicyServiceClient) error {
+// "extPolicypb.PolicyServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterPolicyServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extPolicypb.PolicyServiceClient) error {
 	mux.Handle(http.MethodPost, pattern_PolicyService_CreateRoute_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
