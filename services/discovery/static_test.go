@@ -108,6 +108,8 @@ func TestC10_BrokenStaticObjectBlocksNoOther(t *testing.T) {
 		{"broken rule", "apiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: {name: redis}\nspec: {accounts: [A]}\n", 1},
 		{"there twice", strings.Split(catalogue, "---")[0] + "---" + strings.Split(catalogue, "---")[0], 1},
 		{"another kind", strings.Split(catalogue, "---")[0] + "---\napiVersion: weft.dev/v1alpha1\nkind: Route\nmetadata: {name: r}\nspec: {service: a}\n", 1},
+		{"kind misspelt", "apiVersion: weft.dev/v1alpha1\nkind: Servise\nmetadata: {name: redis}\n", 1},
+		{"no name", "apiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: {nmae: redis}\n", 1},
 		{"not YAML at the end", "---\na: [", 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -31,7 +31,8 @@ func parseFile(data []byte) file {
 	f := file{present: map[objectID]bool{}, complete: true}
 	for _, p := range manifest.ParseEach(data) {
 		id := objectID{p.Kind, p.Key}
-		f.complete = f.complete && p.Kind != "" && p.Key.Name != ""
+		known := p.Kind == model.KindService || p.Kind == model.KindWorkload
+		f.complete = f.complete && (p.Err == nil || known && p.Key.Name != "")
 		err := p.Err
 		switch {
 		case err != nil:
