@@ -14,41 +14,37 @@ const lastWord = time.Second
 // been written to. up may be nil when no endpoint could be reached: then only the client can speak. More means that the
 // client has left without a word that tells.
 func Race(port *Port, client, up *wire.Conn) Verdict {
-	server := make(chan struct{})
 	if up == nil {
-		defer after(lastWord, client.Interrupt)()
-		close(server)
-	} else {
-		go func() {
-			defer close(server)
-			hear(port, client, up)
-		}()
+		stop := after(lastWord, client.Interrupt)
+		verdict := listen(port, client)
+		stop()
+		client.SetDeadline(time.Time{})
+		return verdict
 	}
+	stop := make(chan func(), 1)
+	go func() { stop <- hear(port, client, up) }()
 	verdict := listen(port, client)
-	if up != nil {
-		up.Interrupt()
-		<-server
-		up.SetDeadline(time.Time{})
-	}
+	up.Interrupt()
+	(<-stop)()
+	up.SetDeadline(time.Time{})
 	client.SetDeadline(time.Time{})
-	if verdict == More && up != nil && len(up.Buffered()) > 0 {
+	if verdict == More && len(up.Buffered()) > 0 {
 		return port.Decide(TCP)
 	}
 	return verdict
 }
 
 // hear waits for the server's first word, which makes the port one of TCP. A server of HTTP/2 speaks at once too, but so does
-// its client, who is to decide then.
-func hear(port *Port, client, up *wire.Conn) {
-	if err := up.Fill(); err == nil && !settings(up.Buffered()) {
-		if port.Decide(TCP) == TCP {
-			client.Interrupt()
-		}
-		return
+// its client, who is to decide then; as it is when the server hangs up. The client must speak before long in either case,
+// unless stop is called.
+func hear(port *Port, client, up *wire.Conn) (stop func()) {
+	if err := up.Fill(); err != nil || settings(up.Buffered()) {
+		return after(lastWord, client.Interrupt)
 	}
-	stop := after(lastWord, client.Interrupt)
-	up.Fill() // until the race is over, or there is more
-	stop()
+	if port.Decide(TCP) == TCP {
+		client.Interrupt()
+	}
+	return func() {}
 }
 
 // settings says whether bytes begin with an HTTP/2 SETTINGS frame on stream 0: length, type 4, flags, stream.

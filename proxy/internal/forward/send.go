@@ -3,6 +3,8 @@ package forward
 import (
 	"errors"
 	"io"
+	"sync/atomic"
+	"time"
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/h1"
@@ -15,6 +17,7 @@ type sender struct {
 	client, up *wire.Conn
 	body       h1.Body
 	framing    h1.Framing
+	taken      atomic.Bool   // the client has given all; only the last write may be under way
 	ended      chan struct{} // closed at the end; the fields below may be read then
 	clientErr  error         // the client broke off, or sent what is no body
 	upErr      error         // upstream took no more
@@ -50,6 +53,9 @@ func (s *sender) run() {
 				return
 			}
 			continue
+		}
+		if s.body.Done() {
+			s.taken.Store(true)
 		}
 		if _, s.upErr = s.up.Write(out); s.upErr != nil {
 			return
@@ -125,6 +131,17 @@ func (x *exchange) senderDone() bool {
 	case <-s.ended:
 		return s.body.Done() && s.upErr == nil
 	default:
+	}
+	if !s.taken.Load() {
+		return false
+	}
+	// The response has overtaken the end of the last write, or upstream does not read it.
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-s.ended:
+		return s.upErr == nil
+	case <-timer.C:
 		return false
 	}
 }
