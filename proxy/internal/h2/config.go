@@ -99,6 +99,8 @@ func (l Limits) withDefaults() Limits {
 	set(&l.HeaderBytes, 64<<10)
 	set(&l.StreamWindow, 256<<10)
 	set(&l.ConnWindow, 1<<20)
+	// Before a peer has read our settings it may send this much.
+	l.StreamWindow, l.ConnWindow = max(l.StreamWindow, initialWindow), max(l.ConnWindow, initialWindow)
 	set(&l.ReplayBytes, 64<<10)
 	set(&l.ResetBurst, 1000)
 	set(&l.ResetsPerSecond, 100)

@@ -145,8 +145,6 @@ func (c *conn) greet() {
 	b = appendSettings(b, settings...)
 	if more := c.limits.ConnWindow - initialWindow; more > 0 {
 		b = appendWindowUpdate(b, 0, more)
-	} else {
-		c.recvWindow = initialWindow
 	}
 	c.put(b)
 }

@@ -33,7 +33,7 @@ type app struct {
 }
 
 // startApp runs a gRPC server and returns its address.
-func startApp(t *testing.T, name string) (*app, string) {
+func startApp(t testing.TB, name string) (*app, string) {
 	t.Helper()
 	a := &app{name: name, started: make(chan struct{}, 16), ended: make(chan error, 16)}
 	ln := listen(t)
@@ -122,7 +122,7 @@ func (a *app) FullDuplexCall(s grpc.BidiStreamingServer[testgrpc.StreamingOutput
 	}
 }
 
-func dialGRPC(t *testing.T, addr string) testgrpc.TestServiceClient {
+func dialGRPC(t testing.TB, addr string) testgrpc.TestServiceClient {
 	t.Helper()
 	cc, err := grpc.NewClient("passthrough:"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)), grpc.WithDisableRetry())
