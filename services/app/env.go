@@ -37,6 +37,9 @@ type Env struct {
 	// Dial connects to a service: in memory when it is in this process, over the network when not, with mTLS either way.
 	// The connection is made lazily, so that services may start in any order.
 	Dial func(service string) (grpc.ClientConnInterface, error)
+	// DialEach connects to every replica of a service by itself, by address: for asking how each of them is. In this process
+	// there is one, named as Replica.
+	DialEach func(service string) (map[string]grpc.ClientConnInterface, error)
 	// Metrics is where the service registers its collectors.
 	Metrics prometheus.Registerer
 	// Replica is the unique name of this process among its peers.

@@ -41,7 +41,7 @@ func (p *process) listen(ctx context.Context, b Build) (*unit, error) {
 		service: b.Name, replica: p.replica, address: address, store: store, trust: u.trust, trustDomain: p.trustDomain, log: u.log.Named("peers"),
 	})
 	u.env = &Env{
-		Log: u.log, Settings: p.Settings, Store: store, Trust: u.trust, Dial: u.dial, Metrics: u.metrics,
+		Log: u.log, Settings: p.Settings, Store: store, Trust: u.trust, Dial: u.dial, DialEach: u.dialEach, Metrics: u.metrics,
 		Replica: p.replica, Peers: u.peers, Listen: u.listener,
 	}
 	return u, nil

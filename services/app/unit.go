@@ -166,6 +166,29 @@ func (u *unit) dial(service string) (grpc.ClientConnInterface, error) {
 	return conn, nil
 }
 
+// dialEach is what the service's Env lends for asking replicas one by one.
+func (u *unit) dialEach(service string) (map[string]grpc.ClientConnInterface, error) {
+	if u.local(service) != nil {
+		conn, err := u.dial(service)
+		return map[string]grpc.ClientConnInterface{u.env.Replica: conn}, err
+	}
+	out := map[string]grpc.ClientConnInterface{}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, address := range u.env.Settings.AddressesOf(service) {
+		key := service + " " + address
+		if u.conns[key] == nil {
+			conn, err := rpc.Dial(rpc.DialConfig{Service: service, Trust: u.trust, TrustDomain: u.td, Addresses: []string{address}, Direct: true})
+			if err != nil {
+				return nil, err
+			}
+			u.conns[key] = conn
+		}
+		out[address] = u.conns[key]
+	}
+	return out, nil
+}
+
 // listener hands out an extra listener, once.
 func (u *unit) listener(name string) (net.Listener, error) {
 	u.mu.Lock()

@@ -21,7 +21,8 @@ func Build() app.Build {
 		return New(Config{
 			TLS: env.Settings.Listen.GatewayTLS, Drain: env.Settings.Drain, SVIDTTL: env.Settings.Identity.SVIDTTL,
 		}, Deps{
-			Log: env.Log, Metrics: env.Metrics, Dial: env.Dial, Trust: env.Trust, GRPC: grpcPort, REST: restPort, Replica: env.Replica, Now: time.Now,
+			Log: env.Log, Metrics: env.Metrics, Dial: env.Dial, DialEach: env.DialEach, Trust: env.Trust,
+			GRPC: grpcPort, REST: restPort, Replica: env.Replica, Now: time.Now,
 			Peers: func() []string { return replicas(env.Peers) },
 		})
 	}}

@@ -125,6 +125,10 @@ func (r *rig) start(t *testing.T, ctx context.Context, wg *sync.WaitGroup, mode 
 	s, err := New(Config{TLS: mode, Drain: 10 * time.Second, SVIDTTL: 48 * time.Hour}, Deps{
 		Log: zap.NewNop(), Metrics: r.metrics, Dial: dial, Trust: r.source, GRPC: grpcPort, REST: restPort, Replica: "me",
 		Peers: func() []string { return nil }, Now: r.clock,
+		DialEach: func(service string) (map[string]grpc.ClientConnInterface, error) {
+			conn, err := dial(service)
+			return map[string]grpc.ClientConnInterface{"me": conn}, err
+		},
 	})
 	must(t, err)
 	ctx, r.stop = context.WithCancel(ctx)

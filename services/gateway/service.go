@@ -48,6 +48,8 @@ type Deps struct {
 	Log *zap.Logger
 	// Dial connects to the other services.
 	Dial Dial
+	// DialEach connects to every replica of a service by itself, by name.
+	DialEach func(service string) (map[string]grpc.ClientConnInterface, error)
 	// Trust holds the gateway's SVID.
 	Trust *spiffe.Source
 	// GRPC and REST are the ports; Run serves and closes them.

@@ -4,14 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -24,8 +23,6 @@ import (
 const (
 	// probeTimeout is how long a service may take to say that it is there.
 	probeTimeout = 2 * time.Second
-	// maxReplicas bounds how many replicas of a service a probe tells apart.
-	maxReplicas = 16
 )
 
 // GetStatus says how every component and sidecar is. What cannot be asked is a component that is not ready, never an error.
@@ -97,53 +94,40 @@ func (s *Service) components(ctx context.Context) []*adminpb.ComponentStatus {
 	return out
 }
 
-// probe asks a service whether it is there. Calls go round its replicas, so that asking until one answers again finds all
-// that are ready.
+// probe asks every replica of a service how it is.
 func (s *Service) probe(ctx context.Context, service string) []*adminpb.ComponentStatus {
-	conn, err := s.deps.Dial(service)
+	conns, err := s.deps.DialEach(service)
 	if err != nil {
 		return []*adminpb.ComponentStatus{{Component: service, Message: err.Error()}}
 	}
-	client := grpc_health_v1.NewHealthClient(conn)
-	found := map[string]*adminpb.ComponentStatus{}
-	for range maxReplicas {
-		var from peer.Peer
-		answer, err := client.Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.Peer(&from))
-		if err != nil {
-			if len(found) == 0 {
-				return []*adminpb.ComponentStatus{{Component: service, Message: plain(err)}}
-			}
-			break
-		}
-		c := &adminpb.ComponentStatus{Component: service, Replica: s.replicaAt(from.Addr), Ready: true}
-		if found[c.GetReplica()] != nil {
-			break
-		}
-		if answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-			c.Ready, c.Message = false, "answers, but says that it does not serve"
-		}
-		if c.GetReplica() == s.deps.Replica {
-			c.BuildVersion = buildinfo.Version()
-		}
-		found[c.GetReplica()] = c
+	out := make([]*adminpb.ComponentStatus, len(conns))
+	var wg sync.WaitGroup
+	for i, replica := range slices.Sorted(maps.Keys(conns)) {
+		wg.Go(func() { out[i] = s.ask(ctx, service, replica, conns[replica]) })
 	}
-	out := make([]*adminpb.ComponentStatus, 0, len(found))
-	for _, c := range found {
-		out = append(out, c)
-	}
+	wg.Wait()
 	return out
+}
+
+func (s *Service) ask(ctx context.Context, service, replica string, conn grpc.ClientConnInterface) *adminpb.ComponentStatus {
+	c := &adminpb.ComponentStatus{Component: service, Replica: replica}
+	answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+	switch {
+	case err != nil:
+		c.Message = plain(err)
+	case answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING:
+		c.Message = "answers, but says that it does not serve"
+	default:
+		c.Ready = true
+	}
+	if replica == s.deps.Replica {
+		c.BuildVersion = buildinfo.Version()
+	}
+	return c
 }
 
 // plain is an error as people read it: without the words of gRPC around the message.
 func plain(err error) string { return rpc.FaultOf(err).Error() }
-
-// replicaAt names a replica by its address; one in this process has none.
-func (s *Service) replicaAt(addr net.Addr) string {
-	if addr == nil || addr.Network() == "bufconn" {
-		return s.deps.Replica
-	}
-	return addr.String()
-}
 
 // guaranteed is how long identity can be away before the first SVID of a connected sidecar runs out.
 func guaranteed(sidecars []*configpb.SidecarStatus, now time.Time) (*durationpb.Duration, string) {

@@ -47,7 +47,7 @@ func TestStatusShowsComponentsAndTheGuaranteedOutage(t *testing.T) {
 	}
 	want := map[string]bool{
 		"discovery me": true, "distributor me": true, "distributor 10.0.0.9:9715": false, "gateway me": true, "identity me": true,
-		"policy ": false, "telemetry ": false,
+		"policy me": false, "telemetry me": false,
 	}
 	if diff := cmp.Diff(want, ready); diff != "" {
 		t.Error(diff)
@@ -73,7 +73,7 @@ func TestCheckNamesTheRemedy(t *testing.T) {
 		}
 	}
 	want := map[string]adminpb.Severity{
-		"component telemetry": adminpb.Severity_SEVERITY_ERROR, "component distributor 10.0.0.9:9715": adminpb.Severity_SEVERITY_ERROR,
+		"component telemetry me": adminpb.Severity_SEVERITY_ERROR, "component distributor 10.0.0.9:9715": adminpb.Severity_SEVERITY_ERROR,
 		"service default/shop": adminpb.Severity_SEVERITY_WARNING, "sidecars": adminpb.Severity_SEVERITY_OK,
 		"workloads": adminpb.Severity_SEVERITY_OK, "routes": adminpb.Severity_SEVERITY_OK, "access policies": adminpb.Severity_SEVERITY_OK,
 	}
