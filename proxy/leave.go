@@ -51,7 +51,7 @@ func (s *sidecar) registration(ctx context.Context) error {
 	case err := <-done:
 		return err
 	}
-	wasThere := s.registrar.Status().Registered
+	wasThere := s.registrar.Status().Registered && len(s.cfg.Services) > 0
 	limit, stop := context.WithTimeout(inner, leaveTimeout)
 	defer stop()
 	if _, err := s.registrar.Deregister(limit); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,6 +45,30 @@ func TestC11_RequestThroughTwoSidecars(t *testing.T) {
 	metrics, err := r.shop.admin("/metrics")
 	if err != nil || !strings.Contains(metrics, `weft_proxy_requests_total{code="2xx",destination="default/reviews",destination_service="default/reviews",destination_workload="default/reviews-1",direction="outbound",mtls="true",protocol="http",source="default/shop",version="v1"} 3`) {
 		t.Errorf("metrics: %v\n%s", err, metrics)
+	}
+}
+
+// TestE4_ManyRequestsFewHandshakes: the two sidecars keep their connections, whatever the program does with its own.
+func TestE4_ManyRequestsFewHandshakes(t *testing.T) {
+	r := newRig(t, http.HandlerFunc(hello))
+	const n = 50
+	for range n {
+		if _, err := r.call("/a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	metrics, err := r.reviews.admin("/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := -1
+	for line := range strings.Lines(metrics) {
+		if count, ok := strings.CutPrefix(line, `weft_proxy_tls_handshakes_total{direction="inbound",result="full"} `); ok {
+			made, err = strconv.Atoi(strings.TrimSpace(count))
+		}
+	}
+	if err != nil || made < 1 || made > 3 {
+		t.Errorf("%d requests took %d handshakes, %v", n, made, err)
 	}
 }
 

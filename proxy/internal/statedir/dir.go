@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -34,8 +35,8 @@ func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	if err := os.Chmod(path, 0o700); err != nil {
-		return nil, fmt.Errorf("close state directory to others: %w", err)
+	if err := tighten(path); err != nil {
+		return nil, fmt.Errorf("close state directory %q to others: %w", path, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(path, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -49,6 +50,26 @@ func Open(path string) (*Dir, error) {
 		return nil, fmt.Errorf("lock state directory %q: %w", path, err)
 	}
 	return &Dir{path: path, lock: lock}, nil
+}
+
+// tighten sets the mode, but not of a directory that somebody else uses for something else: a mistyped path must not close it.
+func tighten(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	ours := func(e os.DirEntry) bool { return e.Name() == lockFile }
+	if len(entries) > 0 && !slices.ContainsFunc(entries, ours) {
+		return errors.New("it holds files that are not a sidecar's")
+	}
+	return os.Chmod(path, 0o700)
 }
 
 // Close gives the lock back.

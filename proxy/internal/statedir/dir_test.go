@@ -63,3 +63,16 @@ func TestWriteReplacesAndLeavesNothingBehind(t *testing.T) {
 		t.Errorf("Read of a removed file: want %v, got %v", os.ErrNotExist, err)
 	}
 }
+
+func TestDirectoryOfSomebodyElseIsLeftAlone(t *testing.T) {
+	path := t.TempDir()
+	if err := errors.Join(os.Chmod(path, 0o755), os.WriteFile(filepath.Join(path, "thesis.txt"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); err == nil {
+		t.Error("a directory with other files was taken")
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("mode: want 0755, got %v, %v", info.Mode().Perm(), err)
+	}
+}

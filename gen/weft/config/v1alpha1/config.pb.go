@@ -578,8 +578,9 @@ type Update struct {
 	Vector *v1alpha1.RevisionVector `protobuf:"bytes,5,opt,name=vector,proto3" json:"vector,omitempty"`
 	// Nothing that the client wants is missing after this update.
 	Current bool `protobuf:"varint,6,opt,name=current,proto3" json:"current,omitempty"`
-	// Hash over name and version of everything that the client should hold after this update: SHA-256, first 8 bytes, of
-	// "name\0version\n" in order of name. A client that computes another one reopens the stream with what it holds.
+	// Hash over name and version of every resource (the index is not counted) that the client should hold after this update:
+	// SHA-256, first 8 bytes, of "name\0version\n" in order of name. A resource that the client refused on this stream counts
+	// with the version that it refused. A client that computes another one reopens the stream with what it holds.
 	// Sent on every update and, with nothing else, at least every 30 s.
 	Digest        []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
