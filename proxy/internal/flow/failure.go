@@ -3,6 +3,7 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Failure is an error of the proxy's own making with the reason that it has on every surface.
@@ -49,4 +50,25 @@ func AppendErrorHeader(dst []byte, hop Direction, reason Reason, requestID strin
 	dst = append(dst, reason.String()...)
 	dst = append(dst, ", id="...)
 	return append(dst, requestID...)
+}
+
+// ParseErrorHeader reads hop and reason of a weft-error header; ok is false for what no proxy of the mesh has written.
+func ParseErrorHeader(value string) (hop Direction, reason Reason, ok bool) {
+	rest, ok := strings.CutPrefix(value, "hop=")
+	where, rest, found := strings.Cut(rest, ", reason=")
+	name, _, _ := strings.Cut(rest, ",")
+	switch {
+	case !ok || !found || name == "":
+		return 0, None, false
+	case where == Inbound.String():
+		hop = Inbound
+	case where != Outbound.String():
+		return 0, None, false
+	}
+	for r := None + 1; r < reasons; r++ {
+		if infos[r].Name == name {
+			return hop, r, true
+		}
+	}
+	return 0, None, false
 }

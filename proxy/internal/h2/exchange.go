@@ -34,6 +34,7 @@ type exchange struct {
 	failed    []*table.Endpoint
 	began     time.Time     // of the current try
 	latency   time.Duration // until the response began
+	unreached bool          // the endpoint's sidecar could not reach its program
 	responded bool          // the client has seen the response's beginning
 
 	reader   *conn  // whose reader holds mu and will send what is queued; nil in other goroutines
@@ -122,7 +123,7 @@ func (x *exchange) response(st *stream, fields []hpack.HeaderField, status int, 
 	st.conn.touch(x.down.conn)
 	informational := status >= 100 && status < 200
 	if status >= 200 {
-		if x.retryStatus(status) {
+		if x.retryResponse(status, fields) {
 			return
 		}
 		x.latency = time.Since(x.began)
@@ -270,7 +271,8 @@ func (x *exchange) endTry(reason flow.Reason) {
 	}
 	switch reason {
 	case flow.None:
-		o.Failed = x.rec.Status >= 500 || x.req.grpc && badStatus(x.rec.GRPCStatus)
+		o.ConnectFailed = x.unreached
+		o.Failed = x.unreached || x.rec.Status >= 500 || x.req.grpc && badStatus(x.rec.GRPCStatus)
 	case flow.Connect, flow.TLS:
 		o.Failed, o.ConnectFailed = true, true
 	case flow.UpstreamReset, flow.UpstreamProtocol, flow.Timeout:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-mesh/weft/proxy/internal/balance"
 	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/table"
 )
 
 // safeTries is how many tries beyond the first are made where that is provably harmless, whatever the route says.
@@ -201,26 +202,18 @@ func (x *exchange) expireTry(st *stream) {
 func (x *exchange) tryFailed(f failure) {
 	x.up = nil
 	x.endTry(f.reason)
-	if !x.mayRetry(f) {
-		if f.relay && !(x.responded && x.req.grpc) {
-			x.down.conn.abort(x.down, f.code)
-			x.finish(f.reason, f.err)
-			return
-		}
+	switch {
+	case x.mayRetry(f):
+		x.try()
+	case f.relay && !(x.responded && x.req.grpc):
+		x.down.conn.abort(x.down, f.code)
+		x.finish(f.reason, f.err)
+	default:
 		x.fail(f.reason, f.err)
-		return
 	}
-	x.failed = append(x.failed, x.choice.Endpoint)
-	plan := x.at.Decide(&x.req, x.rnd, &x.rec)
-	if plan.Wait != nil || plan.Reason != flow.None {
-		x.fail(f.reason, f.err) // what went wrong first says more
-		return
-	}
-	x.plan = plan
-	x.try()
 }
 
-// mayRetry says whether the request may be sent again, and pays for it.
+// mayRetry says whether the request may be sent again, and pays for it. The plan is then the newest.
 func (x *exchange) mayRetry(f failure) bool {
 	if x.responded || !x.keep || x.server.cfg.Retry == nil {
 		return false
@@ -237,24 +230,69 @@ func (x *exchange) mayRetry(f failure) bool {
 	default:
 		return false
 	}
-	return x.server.cfg.Retry()
+	plan := x.at.Decide(&x.req, x.rnd, &x.rec)
+	if plan.Wait != nil || plan.Reason != flow.None {
+		return false // what went wrong first says more
+	}
+	failed := append(x.failed, x.choice.Endpoint)
+	if f.safe && (f.reason == flow.Connect || f.reason == flow.TLS) && !plan.other(failed) {
+		return false // the same endpoint will not do better at once
+	}
+	if !x.server.cfg.Retry() {
+		return false
+	}
+	x.plan, x.failed = plan, failed
+	return true
 }
 
-// retryStatus makes another try for a response that the route wants to be retried. Under mu.
-func (x *exchange) retryStatus(status int) bool {
-	if !slices.Contains(x.plan.Retry.Statuses, status) || !x.mayRetry(failure{policy: true}) {
+// other says whether the plan has an endpoint that has not failed.
+func (p *Plan) other(failed []*table.Endpoint) bool {
+	if p.Endpoint != nil || p.Set == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.Set.Endpoints, func(ep *table.Endpoint) bool {
+		return (ep.ServicePort == 0 || ep.ServicePort == p.Port) &&
+			!slices.ContainsFunc(failed, func(f *table.Endpoint) bool { return f.Key == ep.Key })
+	})
+}
+
+// retryResponse makes another try instead of relaying a response: one whose status the route wants to be retried, or one by
+// which the endpoint's sidecar says that its program has not seen the request. Under mu.
+func (x *exchange) retryResponse(status int, fields []hpack.HeaderField) bool {
+	f := failure{reason: x.unseen(fields), safe: true}
+	x.unreached = f.reason != flow.None
+	if !x.unreached {
+		if !slices.Contains(x.plan.Retry.Statuses, status) {
+			return false
+		}
+		f = failure{reason: flow.UpstreamReset, policy: true}
+	}
+	if !x.mayRetry(f) {
 		return false
 	}
 	x.abortUp(http2.ErrCodeCancel)
 	x.up = nil
-	x.rec.Status = status
-	x.endTry(flow.UpstreamReset)
-	x.failed = append(x.failed, x.choice.Endpoint)
-	if plan := x.at.Decide(&x.req, x.rnd, &x.rec); plan.Wait == nil && plan.Reason == flow.None {
-		x.plan = plan
-	}
+	x.endTry(f.reason)
+	x.unreached = false
 	x.try()
 	return true
+}
+
+// unseen is the reason by which the endpoint's sidecar vouches that its program has not seen the request.
+func (x *exchange) unseen(fields []hpack.HeaderField) flow.Reason {
+	if x.server.cfg.Direction != flow.Outbound || !x.meshed() {
+		return flow.None
+	}
+	for i := range fields {
+		if fields[i].Name != "weft-error" {
+			continue
+		}
+		hop, reason, _ := flow.ParseErrorHeader(fields[i].Value)
+		if hop == flow.Inbound && (reason == flow.Connect || reason == flow.Draining || reason == flow.NotReady) {
+			return reason
+		}
+	}
+	return flow.None
 }
 
 // kick sends what a goroutine other than a reader has queued. Under mu.

@@ -206,3 +206,36 @@ func TestGRPCToNobodyIsReadable(t *testing.T) {
 		t.Errorf("UnaryCall: %v", err)
 	}
 }
+
+func TestR1_GRPCGoesElsewhereWhenAProgramDies(t *testing.T) {
+	m := New(t)
+	m.Service("greet", table.GRPC)
+	dead := Listen(t)
+	first := m.Workload("greet", "dead", dead.Addr(), m.Allow("shop"))
+	dead.Close()
+	m.Workload("greet", "alive", grpcServer(t, "alive"), m.Allow("shop"))
+	c := m.Client("shop")
+	client := grpcClient(t, c.Upstream("greet"))
+	for range 100 {
+		r, err := client.UnaryCall(t.Context(), &testgrpc.SimpleRequest{})
+		if err != nil || r.GetHostname() != "alive" {
+			t.Fatalf("UnaryCall = %v, %v", r, err)
+		}
+	}
+	tries := 0
+	for _, r := range c.Records.Wait(100) {
+		tries += r.Tries
+	}
+	if tries > 110 {
+		t.Errorf("%d tries for 100 calls: the dead program was not left alone", tries)
+	}
+	m.Change(func(_ *table.Mesh, services map[string]*table.Service) {
+		set := services["default/greet"].Rules[0].Backends[0].Set
+		set.Endpoints = []*table.Endpoint{first.Endpoint}
+	})
+	var trailer metadata.MD
+	if _, err := client.UnaryCall(t.Context(), &testgrpc.SimpleRequest{}, grpc.Trailer(&trailer)); status.Code(err) != codes.Unavailable ||
+		!strings.HasPrefix(strings.Join(trailer.Get("weft-error"), ""), "hop=inbound, reason=connect") {
+		t.Errorf("with nobody left: %v, %v", err, trailer)
+	}
+}
