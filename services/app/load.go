@@ -98,8 +98,17 @@ func Load(fs *pflag.FlagSet, process string) (*Settings, error) {
 		return nil, fmt.Errorf("read settings from flags: %w", err)
 	}
 	s := Default()
-	if err := k.Unmarshal("", s); err != nil {
+	err := k.Unmarshal("", s)
+	if err != nil {
 		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	for _, dir := range []*string{&s.DataDir, &s.RunDir} {
+		if *dir == "" {
+			continue // Validate says so
+		}
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return nil, fmt.Errorf("read settings: %w", err)
+		}
 	}
 	return s, nil
 }

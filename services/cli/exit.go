@@ -88,18 +88,23 @@ func code(err error) codes.Code {
 
 // describe is the error as a person should read it: broken fields one on a line, and what to do where that is known.
 func describe(err error) string {
-	s, ok := status.FromError(err)
-	if !ok {
+	var call interface {
+		error
+		GRPCStatus() *status.Status
+	}
+	if !errors.As(err, &call) {
 		return err.Error()
 	}
+	s := call.GRPCStatus()
+	// What was being done stays; the words of gRPC around the message go.
+	text := strings.Replace(err.Error(), call.Error(), s.Message(), 1)
 	var b strings.Builder
 	fields := violations(s)
-	if len(fields) == 0 {
-		b.WriteString(s.Message())
-	} else {
-		text, _, _ := strings.Cut(s.Message(), ":")
-		b.WriteString(text + ":")
+	if len(fields) > 0 {
+		text, _, _ = strings.Cut(text, ":")
+		text += ":"
 	}
+	b.WriteString(text)
 	for _, f := range fields {
 		fmt.Fprintf(&b, "\n  %s: %s", f.GetField(), f.GetDescription())
 	}
