@@ -218,15 +218,19 @@ func show(value any) string {
 	case nil:
 		return "empty"
 	case string:
-		if r := []rune(v); len(r) > 60 {
-			v = string(r[:60]) + "…"
-		}
-		return strconv.Quote(v)
+		return strconv.Quote(cut(v))
 	case map[string]any, map[any]any:
 		return "an object"
 	case []any:
 		return "a list"
 	default:
-		return fmt.Sprintf("%.60v", v)
+		return cut(fmt.Sprint(v))
 	}
+}
+
+func cut(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:60]) + "…"
+	}
+	return s
 }

@@ -128,7 +128,7 @@ func TestBadManifests(t *testing.T) {
 		{"unknown field", route("{service: a, ruels: []}"), at + "spec.ruels", "allowed: service, rules"},
 		{"unknown field below", route("{rules: [{}, {backends: [{service: a, wait: 1}]}]}"), at + "spec.rules[1].backends[0].wait", "allowed: service, labels, weight"},
 		{"unknown field at the top", route("{}") + "\nextra: 1", at + "extra", "allowed: metadata, spec"},
-		{"negative weight", route("{rules: [{backends: [{service: a}, {service: b, weight: -1}]}]}"), at + "spec.rules[0].backends[1].weight", "0 to 4294967295"},
+		{"negative weight", route("{rules: [{backends: [{service: a}, {service: b, weight: -1}]}]}"), at + "spec.rules[0].backends[1].weight", "is -1; must be a whole number from 0 to 4294967295"},
 		{"fraction", route("{rules: [{backends: [{weight: 1.5}]}]}"), at + "spec.rules[0].backends[0].weight", "whole number"},
 		{"huge", route("{rules: [{backends: [{weight: 99999999999999999999}]}]}"), at + "spec.rules[0].backends[0].weight", "whole number"},
 		{"text for a number", route("{rules: [{backends: [{weight: \"1\"}]}]}"), at + "spec.rules[0].backends[0].weight", "whole number"},
