@@ -194,6 +194,9 @@ func (x *exchange) refuse(err error) {
 		return
 	}
 	a := answer{hop: x.engine.cfg.Direction, reason: reason, requestID: x.rec.RequestID, head: string(x.req.Method()) == "HEAD"}
+	if x.inbound { // then this is what the other sidecar said
+		a.hop = flow.Inbound
+	}
 	switch {
 	case errors.Is(err, h1.ErrTargetSize):
 		a.status = 414

@@ -35,6 +35,8 @@ type failure struct {
 	budgeted bool
 	// granted: the budget has been asked already.
 	granted bool
+	// inbound: the endpoint's sidecar has failed the request, before its program has seen any of it.
+	inbound bool
 }
 
 // request walks one parsed request to its end.
@@ -125,6 +127,7 @@ func (x *exchange) tries() error {
 		if last = x.try(target, fresh); last == nil {
 			return nil
 		}
+		x.inbound = last.inbound
 		if last.elsewhere {
 			x.failed = append(x.failed, target.Endpoint)
 		}
@@ -168,6 +171,15 @@ func (x *exchange) try(target Target, fresh bool) *failure {
 		f = x.receive(target)
 	}
 	latency := time.Since(begin)
+	if f == nil {
+		f = x.unseen(target)
+	}
+	if f != nil && f.inbound {
+		x.drop()
+		fault := flow.ReasonOf(f.err, flow.None) == flow.Connect
+		x.decider.Settle(Outcome{Latency: latency, Failed: fault, ConnectFailed: fault, Abandoned: !fault})
+		return f
+	}
 	if f == nil && x.retryStatus(target) {
 		f = &failure{err: x.wrap(flow.UpstreamReset, target.Endpoint, errStatus), again: true, budgeted: true, granted: true}
 		x.failed = append(x.failed, target.Endpoint)
@@ -256,6 +268,8 @@ func refused(err error) bool {
 	return ok && op.Op == "remote error"
 }
 
+var errUnseen = errors.New("the endpoint's sidecar could not pass the request on")
+
 var errStatus = errors.New("the route retries the status of the response")
 
 // retryStatus says whether the response that has just begun should be thrown away for another try.
@@ -265,6 +279,23 @@ func (x *exchange) retryStatus(target Target) bool {
 	}
 	// Without leave to retry, the client gets this response.
 	return x.decider.Retry()
+}
+
+// unseen is the failure by which the endpoint's sidecar vouches that its program has not seen the request, so that it may go
+// elsewhere.
+func (x *exchange) unseen(target Target) *failure {
+	if x.engine.cfg.Direction != flow.Outbound || !target.Mesh || !x.whole {
+		return nil
+	}
+	value, ok := x.resp.Header("weft-error")
+	if !ok {
+		return nil
+	}
+	hop, reason, ok := flow.ParseErrorHeader(string(value))
+	if !ok || hop != flow.Inbound || reason != flow.Connect && reason != flow.Draining && reason != flow.NotReady {
+		return nil
+	}
+	return &failure{err: x.wrap(reason, target.Endpoint, errUnseen), again: true, elsewhere: true, inbound: true}
 }
 
 // deadline is when the request, or also the try, has taken too long; zero: never.
