@@ -102,7 +102,7 @@ func config(cfg Config) *embed.Config {
 	conf.QuotaBackendBytes = maxBytes
 	conf.WatchProgressNotifyInterval = 10 * time.Second
 	conf.UnsafeNoFsync = cfg.UnsafeNoFsync
-	conf.ZapLoggerBuilder = embed.NewZapLoggerBuilder(cfg.Log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel)))
+	conf.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(cfg.Log))
 	return conf
 }
 
