@@ -17,30 +17,31 @@ import (
 var errAway = errors.New("deregister: discovery is not connected: the lease will run out instead")
 
 // Deregister takes the workload out of the catalogue now and returns the revision at which it is gone; nil when it was never
-// in it. From the call on the workload is not registered again. A second call returns the same revision; after a failure a
-// second call tries again.
+// in it. From then on the workload is not registered again, and a second call returns the same revision. After an error
+// everything is as before: the workload stays registered, and a second call tries again.
 func (r *Registrar) Deregister(ctx context.Context) (*typepb.SourceRevision, error) {
 	r.mu.Lock()
-	conn, registered, gone, removed := r.conn, r.state.Registered, r.state.Gone, r.removed
-	r.leaving = true
+	conn, asked, gone, removed := r.conn, r.asked, r.state.Gone, r.removed
+	r.leaving = gone || conn != nil || !asked
 	r.mu.Unlock()
-	if gone || conn == nil && !registered {
-		r.stop()
+	switch {
+	case gone:
 		return removed, nil
-	}
-	if conn == nil {
+	case !asked:
 		r.stop()
+		return nil, nil
+	case conn == nil:
 		return nil, errAway
 	}
 	revision, err := deregister(ctx, conn, r.cfg.Workload.GetMetadata().GetName())
-	// The stream ends after the call: it shares the call's connection.
-	r.stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err != nil {
+		r.leaving = false
 		return nil, err
 	}
-	r.mu.Lock()
 	r.state.Gone, r.state.Registered, r.removed = true, false, revision
-	r.mu.Unlock()
+	r.stopLocked() // the stream ends after the call, whose connection it shares
 	r.log.Info("workload deregistered", zap.Uint64("revision", revision.GetSeq()))
 	return revision, nil
 }
@@ -62,6 +63,10 @@ func deregister(ctx context.Context, conn grpc.ClientConnInterface, name string)
 func (r *Registrar) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.stopLocked()
+}
+
+func (r *Registrar) stopLocked() {
 	select {
 	case <-r.out:
 	default:

@@ -47,6 +47,7 @@ type Registrar struct {
 	mu      sync.Mutex
 	state   Status
 	conn    grpc.ClientConnInterface // of the current session
+	asked   bool                     // discovery may have the workload, answered or not
 	leaving bool
 	removed *typepb.SourceRevision
 }
@@ -182,8 +183,11 @@ func interval(answer *discoverypb.RegisterResponse) time.Duration {
 func (r *Registrar) begin(conn grpc.ClientConnInterface) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.conn = conn
-	return !r.leaving
+	if r.leaving {
+		return false
+	}
+	r.conn, r.asked = conn, true
+	return true
 }
 
 func (r *Registrar) end() {
@@ -194,6 +198,10 @@ func (r *Registrar) end() {
 
 func (r *Registrar) registered(answer *discoverypb.RegisterResponse) {
 	r.mu.Lock()
+	if r.state.Gone { // deregistered before its answer was read
+		r.mu.Unlock()
+		return
+	}
 	first := !r.state.Registered
 	r.state.Registered, r.state.Err, r.state.Revision = true, "", answer.GetRevision()
 	r.mu.Unlock()
@@ -213,6 +221,7 @@ func (r *Registrar) refused(err error) error {
 	r.mu.Lock()
 	changed := r.state.Err != text
 	r.state.Err = text
+	r.asked = r.state.Registered
 	r.mu.Unlock()
 	if changed {
 		r.log.Error("discovery refuses this workload", zap.String("error", text))
