@@ -70,23 +70,6 @@ func Preface(first []byte) Verdict {
 	return HTTP2
 }
 
-// Greeting judges what a server says before its client: HTTP/2 servers begin with SETTINGS, and may do so at once.
-func Greeting(first []byte) Verdict {
-	const settings = "\x04\x00\x00\x00\x00\x00" // type, flags, stream
-	if len(first) < 3 {
-		return More
-	}
-	n := min(len(first)-3, len(settings))
-	length := int(first[0])<<16 | int(first[1])<<8 | int(first[2])
-	switch {
-	case length%6 != 0 || length > 6*64 || string(first[3:3+n]) != settings[:n]:
-		return TCP
-	case n < len(settings):
-		return More
-	}
-	return HTTP2
-}
-
 func upper(method []byte) bool {
 	for _, c := range method {
 		if (c < 'A' || c > 'Z') && c != '-' {

@@ -40,6 +40,7 @@ type exchange struct {
 	outBuf  *wire.Buffer // where out is, unless it outgrew it
 	whole   bool         // out holds the complete request: it can be sent again
 	last    bool         // no request follows on the connection
+	inbound bool         // the last try was failed by the endpoint's sidecar
 	failed  []*table.Endpoint
 	up      *wire.Conn
 	body    h1.Body // of the response
@@ -81,7 +82,7 @@ func (x *exchange) serve() (again bool) {
 	x.rec = x.base
 	x.rec.Start = time.Now()
 	x.rec.Protocol = flow.HTTP1
-	x.failed, x.last, x.whole = x.failed[:0], false, false
+	x.failed, x.last, x.whole, x.inbound = x.failed[:0], false, false, false
 	end, err := x.head()
 	if end == 0 && err == nil {
 		return false // only empty lines, then the end
