@@ -134,7 +134,8 @@ func (x *exchange) tries() error {
 		if !x.mayRetry(last, target) {
 			return last.err
 		}
-		fresh = true
+		// Where one connection broke, the others that are idle may be broken too.
+		fresh = len(x.req.Upgrade) > 0 || !last.elsewhere
 	}
 }
 
@@ -287,11 +288,7 @@ func (x *exchange) unseen(target Target) *failure {
 	if x.engine.cfg.Direction != flow.Outbound || !target.Mesh || !x.whole {
 		return nil
 	}
-	value, ok := x.resp.Header("weft-error")
-	if !ok {
-		return nil
-	}
-	hop, reason, ok := flow.ParseErrorHeader(string(value))
+	hop, reason, ok := flow.ParseErrorHeader(string(x.resp.MeshError()))
 	if !ok || hop != flow.Inbound || reason != flow.Connect && reason != flow.Draining && reason != flow.NotReady {
 		return nil
 	}

@@ -92,6 +92,16 @@ func (r *Response) semantics(method []byte) error {
 // Informational says that another response to the same request follows.
 func (r *Response) Informational() bool { return r.Status < 200 && r.Status != 101 }
 
+// MeshError is the value of weft-error, which counts only when another sidecar sent the response; nil without one.
+func (r *Response) MeshError() []byte {
+	for i := range r.list {
+		if fd := &r.list[i]; fd.id == weft && fold(r.at(fd.name), "weft-error") {
+			return r.at(fd.value)
+		}
+	}
+	return nil
+}
+
 // Header finds a field.
 func (r *Response) Header(lower string) (value []byte, ok bool) {
 	value, _, ok = r.get(lower, nil)
