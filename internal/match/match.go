@@ -65,7 +65,12 @@ func PathPrefix(text string) String {
 
 // Regex matches an RE2 expression against the whole string.
 func Regex(expr string) (String, error) {
-	re, err := regexp.Compile(`\A(?:` + expr + `)\z`)
+	// By itself first: "a)|(b" would be an expression inside the group, though it is none.
+	_, err := regexp.Compile(expr)
+	var re *regexp.Regexp
+	if err == nil {
+		re, err = regexp.Compile(`\A(?:` + expr + `)\z`)
+	}
 	if err != nil {
 		return String{}, fmt.Errorf("regular expression %q: %w", expr, err)
 	}

@@ -37,7 +37,7 @@ type client struct {
 	telemetry   telemetrypb.TelemetryServiceClient
 }
 
-func (c *client) Close() error { return c.conn.Close() }
+func (c *client) Close() { c.conn.Close() }
 
 // connect makes the connection; nothing is sent before the first call.
 func (o *options) connect() (*client, error) {

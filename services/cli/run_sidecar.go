@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -70,6 +71,8 @@ func (o *options) startSidecar(ctx context.Context, f *runFlags) (*sidecar, erro
 }
 
 const portsFile = "ports.json"
+
+var errEnded = errors.New("it ended by itself")
 
 // findProxy looks where the user says, beside this program, and in PATH.
 func findProxy(flag string) (string, error) {
@@ -161,7 +164,7 @@ func (s *sidecar) waitStarted(ctx context.Context, signals <-chan os.Signal) err
 			}
 		case err := <-s.exited:
 			s.exited <- err
-			return fmt.Errorf("sidecar could not start: %v; its messages are above", err)
+			return fmt.Errorf("sidecar could not start, its messages are above: %w", cmp.Or(err, errEnded))
 		case sig := <-signals:
 			return fmt.Errorf("stopped by %v before the program was started", sig)
 		case <-limit:

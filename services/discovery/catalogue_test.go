@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 
@@ -118,7 +119,7 @@ func (r *replica) watch(w *watching, req *discoverypb.WatchRequest) (stop func()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := r.Watch(req, w); err != context.Canceled {
+		if err := r.Watch(req, w); !errors.Is(err, context.Canceled) {
 			r.rig.t.Errorf("watch ended with %v", err)
 		}
 	}()

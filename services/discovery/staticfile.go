@@ -97,7 +97,7 @@ func watchFiles(ctx context.Context, files []string, log *zap.Logger) <-chan str
 			select {
 			case <-ctx.Done():
 				return
-			case <-w.Errors: // a lost event is made good by the clock
+			case <-w.Errors: //nolint:errcheck // a lost event is made good by the clock
 			case <-w.Events:
 			}
 			select {

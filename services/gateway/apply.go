@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -106,7 +107,7 @@ func validate(ctx context.Context, steps []*step) error {
 		}
 		checked, err := st.send(ctx, true)
 		err = rpc.FaultOf(err)
-		if f, ok := err.(*fault.Error); ok && f.Kind == fault.Invalid {
+		if f := (*fault.Error)(nil); errors.As(err, &f) && f.Kind == fault.Invalid {
 			fields = append(fields, prefixed(st, f)...)
 			continue
 		}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,8 +73,8 @@ func serviceFor(namespace, name, account string) *discoverypb.Service {
 // dryCreate asks discovery whether it would accept the service. What it says about the account is about the token's account.
 func dryCreate(ctx context.Context, client discoverypb.DiscoveryServiceClient, wanted *discoverypb.Service, path string) []fault.Field {
 	_, err := client.CreateService(ctx, &discoverypb.CreateServiceRequest{Service: wanted, ValidateOnly: true})
-	f, ok := rpc.FaultOf(err).(*fault.Error)
-	if !ok || f.Kind != fault.Invalid {
+	var f *fault.Error
+	if !errors.As(rpc.FaultOf(err), &f) || f.Kind != fault.Invalid {
 		return nil // anything else shows when the service is made
 	}
 	fields := slices.Clone(f.Fields)

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -115,7 +116,7 @@ spec: {service: shop, rules: [{backends: [{service: shop, labels: {version: v1},
 		var last *configpb.Convergence
 		for {
 			answer, err := stream.Recv()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

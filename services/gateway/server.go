@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -77,7 +78,7 @@ func (s *Service) admit(ctx context.Context, method string, call func(context.Co
 			s.deps.Log.Error("rpc handler panicked", zap.String("method", method), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
 			err = fault.New(fault.Internal, "internal error, see the log")
 		}
-		if err != nil && context.Cause(ctx) == error(errDraining) {
+		if err != nil && errors.Is(context.Cause(ctx), errDraining) {
 			err = errDraining
 		}
 		err = rpc.StatusOf(err).Err()

@@ -41,7 +41,7 @@ func TestFirstTokenIsWrittenOnce(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		store = memkv.New()
-		stop, p := start()
+		stop, _ := start()
 		info, err := os.Stat(filepath.Join(dir, "admin.token"))
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func TestFirstTokenIsWrittenOnce(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, "admin.token")); err != nil {
 			t.Fatal(err)
 		}
-		stop, p = start()
+		stop, p := start()
 		defer stop()
 		if _, err := os.Stat(filepath.Join(dir, "admin.token")); !os.IsNotExist(err) {
 			t.Errorf("a lost file was made again: %v", err)

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/grpc"
 
@@ -24,7 +25,7 @@ func newDrain() drain {
 
 // Draining says that a stream's context has ended because its server stops, and not because its client went away: there is
 // still time to send a last message.
-func Draining(ctx context.Context) bool { return context.Cause(ctx) == error(errDraining) }
+func Draining(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errDraining) }
 
 // drainStream ends its context and its receives when the server drains. Sends still work, so that a handler can say goodbye.
 type drainStream struct {
