@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	telemetrypb "github.com/weft-mesh/weft/gen/weft/telemetry/v1alpha1"
@@ -194,11 +196,64 @@ func TestDrainLosesNothing(t *testing.T) {
 	}
 }
 
+// TestR3_ScaleUpAndDownLosesNothing: instances come and go under load, and no request notices.
+func TestR3_ScaleUpAndDownLosesNothing(t *testing.T) {
+	r := newRig(t, http.HandlerFunc(hello))
+	end := make(chan struct{})
+	var load sync.WaitGroup
+	var served, failed atomic.Int64
+	for range 3 {
+		load.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				if body, err := r.call("/a"); err != nil || body != helloShop {
+					failed.Add(1)
+					t.Errorf("request: %q, %v", body, err)
+					return
+				}
+				served.Add(1)
+			}
+		})
+	}
+	update := func() {
+		t.Helper()
+		r.plane.Distributor.Set("default/shop-1", r.shopResources()...)
+		if err := r.plane.Distributor.AwaitAck(r.ctx, "default/shop-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 2; i < 5; i++ {
+		c := r.startReviews(fmt.Sprint("reviews-", i))
+		update()
+		reached := served.Load() + 20
+		r.until("load on the new instance", func() error {
+			if served.Load() < reached && failed.Load() == 0 {
+				return fmt.Errorf("%d requests", served.Load())
+			}
+			return nil
+		})
+		c.cancel()
+		if _, err := r.plane.Discovery.Await(r.ctx, "default/"+c.cfg.Workload, false); err != nil {
+			t.Fatal(err)
+		}
+		update()
+		if err := c.stop(); err != nil {
+			t.Errorf("drain: %v", err)
+		}
+	}
+	close(end)
+	load.Wait()
+}
+
 // TestID7_AccessDecidesByIdentity: without a rule for the caller it is refused, readably; with one it passes.
 func TestID7_AccessDecidesByIdentity(t *testing.T) {
 	r := newRig(t, http.HandlerFunc(hello))
 	port := r.reviews.cfg.AppPort
-	r.plane.Distributor.Set("default/reviews-1", mesh(), access(false), inboundOf(port))
+	r.plane.Distributor.Set("default/reviews-1", mesh(), access(false), inboundOf("reviews-1", port))
 	if err := r.plane.Distributor.AwaitAck(r.ctx, "default/reviews-1"); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +261,7 @@ func TestID7_AccessDecidesByIdentity(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "403") || !strings.Contains(err.Error(), "reason=denied") {
 		t.Errorf("want a refusal with 403 and its reason, got %v", err)
 	}
-	r.plane.Distributor.Set("default/reviews-1", mesh(), access(true), inboundOf(port))
+	r.plane.Distributor.Set("default/reviews-1", mesh(), access(true), inboundOf("reviews-1", port))
 	if err := r.plane.Distributor.AwaitAck(r.ctx, "default/reviews-1"); err != nil {
 		t.Fatal(err)
 	}

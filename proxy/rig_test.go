@@ -58,23 +58,29 @@ func newRig(t *testing.T, app http.Handler) *rig {
 	r := &rig{t: t, ctx: ctx, plane: controltest.New(t)}
 	r.app = serveApp(t, app)
 	r.plane.Distributor.SetIndex(shard("default/reviews"), shard("default/unknown-yet"))
-	port := netip.MustParseAddrPort(r.app).Port()
-	reviews := config(t, "reviews-1")
-	reviews.Services, reviews.AppPort, reviews.Protocol = []string{"reviews"}, port, "http"
-	reviews.Labels = map[string]string{"version": "v1"}
-	reviews.JoinToken = r.plane.Token(spiffe.Account{Namespace: "default", Name: "reviews"})
-	r.plane.Distributor.Set("default/reviews-1", mesh(), access(true), inboundOf(port))
-	r.reviews = r.start(reviews)
-	w, err := r.plane.Discovery.Await(ctx, "default/reviews-1", true)
-	if err != nil {
-		t.Fatalf("registration of reviews: %v", err)
-	}
+	r.reviews = r.startReviews("reviews-1")
 	shop := config(t, "shop-1")
 	shop.Upstreams = []proxy.Upstream{{Namespace: "default", Name: "reviews", Port: 80}}
 	shop.JoinToken = r.plane.Token(spiffe.Account{Namespace: "default", Name: "shop"})
-	r.plane.Distributor.Set("default/shop-1", shopResources(w.GetSpec().GetMeshPort(), port)...)
+	r.plane.Distributor.Set("default/shop-1", r.shopResources()...)
 	r.shop = r.start(shop)
 	return r
+}
+
+// startReviews starts one more sidecar of reviews and waits until it is registered. All of them have the same program.
+func (r *rig) startReviews(workload string) *car {
+	r.t.Helper()
+	port := netip.MustParseAddrPort(r.app).Port()
+	cfg := config(r.t, workload)
+	cfg.Services, cfg.AppPort, cfg.Protocol = []string{"reviews"}, port, "http"
+	cfg.Labels = map[string]string{"version": "v1"}
+	cfg.JoinToken = r.plane.Token(spiffe.Account{Namespace: "default", Name: "reviews"})
+	r.plane.Distributor.Set("default/"+workload, mesh(), access(true), inboundOf(workload, port))
+	c := r.start(cfg)
+	if _, err := r.plane.Discovery.Await(r.ctx, "default/"+workload, true); err != nil {
+		r.t.Fatalf("registration of %s: %v", workload, err)
+	}
+	return c
 }
 
 func serveApp(t *testing.T, app http.Handler) string {
@@ -191,28 +197,30 @@ func access(open bool) *configpb.Resource {
 	return &configpb.Resource{Name: "access", Body: &configpb.Resource_Access{Access: &configpb.Access{Open: open}}}
 }
 
-func inboundOf(port uint16) *configpb.Resource {
+func inboundOf(workload string, port uint16) *configpb.Resource {
 	return &configpb.Resource{Name: "inbound", Body: &configpb.Resource_Inbound{Inbound: &configpb.Inbound{
-		Namespace: "default", Account: "reviews", Workload: "reviews-1",
+		Namespace: "default", Account: "reviews", Workload: workload,
 		Ports: []*configpb.InboundPort{{Service: "default/reviews", Port: 80, TargetPort: uint32(port), Protocol: typepb.Protocol_PROTOCOL_HTTP}},
 	}}}
 }
 
-func shopResources(meshPort uint32, appPort uint16) []*configpb.Resource {
+// shopResources is what the shop needs to call those workloads of reviews that are registered now.
+func (r *rig) shopResources() []*configpb.Resource {
 	id := "spiffe://weft.local/ns/default/sa/reviews"
+	set := &configpb.EndpointSet{Service: "default/reviews", Ids: []string{id}}
+	for _, w := range r.plane.Discovery.Endpoints("reviews") {
+		set.Endpoints = append(set.Endpoints, &configpb.Endpoint{
+			Workload: w.GetMetadata().GetName(), Address: []byte{127, 0, 0, 1}, MeshPort: w.GetSpec().GetMeshPort(), Port: 80,
+			TargetPort: w.GetSpec().GetPorts()[0].GetPort(), Id: id, Labels: w.GetSpec().GetLabels(),
+		})
+	}
 	return []*configpb.Resource{
 		mesh(), access(true),
 		{Name: "inbound", Body: &configpb.Resource_Inbound{Inbound: &configpb.Inbound{Namespace: "default", Account: "shop", Workload: "shop-1"}}},
 		{Name: "service/default/reviews", Body: &configpb.Resource_Service{Service: &configpb.Service{
 			Name: "default/reviews", Ports: []*configpb.ServicePort{{Port: 80, Protocol: typepb.Protocol_PROTOCOL_HTTP}},
 		}}},
-		{Name: "endpoints/default/reviews", Body: &configpb.Resource_Endpoints{Endpoints: &configpb.EndpointSet{
-			Service: "default/reviews", Ids: []string{id},
-			Endpoints: []*configpb.Endpoint{{
-				Workload: "reviews-1", Address: []byte{127, 0, 0, 1}, MeshPort: meshPort, Port: 80, TargetPort: uint32(appPort), Id: id,
-				Labels: map[string]string{"version": "v1"},
-			}},
-		}}},
+		{Name: "endpoints/default/reviews", Body: &configpb.Resource_Endpoints{Endpoints: set}},
 	}
 }
 
