@@ -1,4 +1,4 @@
-package forward_test
+package forward
 
 import (
 	"testing"
