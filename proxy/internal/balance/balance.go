@@ -74,8 +74,8 @@ func (c Choice) Done(o Outcome) {
 	switch {
 	case o.Abandoned:
 	case o.ConnectFailed:
+		// The ejection is the whole penalty: a latency on top would keep it away long after it is back.
 		c.state.ConnectFailed()
-		c.state.Failure(o.Latency)
 	case o.Failed:
 		c.state.Connected()
 		c.state.Failure(o.Latency)

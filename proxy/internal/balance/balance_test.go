@@ -114,7 +114,7 @@ func preference(t *testing.T, method table.Balancing) {
 				}
 			}
 		}
-		panics := 2*out > known
+		panics := 10*out > 9*known
 		rank := func(ep *table.Endpoint) int {
 			switch ejected := b.registry.Endpoint(ep.Key).Ejected(); {
 			case isFailed[ep] && ep.Unknown:
@@ -199,4 +199,35 @@ func TestR1_FastFailingEndpointAttractsNothing(t *testing.T) {
 	if got[0] > 600 {
 		t.Errorf("the failing endpoint got %d of 60000, want under one percent (%v)", got[0], got)
 	}
+}
+
+func TestR1_EndpointThatComesBackIsUsedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, set := newBalancer(9), newSet(2)
+		call := func(down bool) (first bool) {
+			c, _ := b.Pick(set, table.PeakEWMA, port, nil)
+			first = c.Endpoint == set.Endpoints[0]
+			c.Done(Outcome{Latency: time.Millisecond, Failed: first && down, ConnectFailed: first && down})
+			time.Sleep(time.Millisecond)
+			return first
+		}
+		failures := 0
+		for range 5000 {
+			if call(true) {
+				failures++
+			}
+		}
+		if failures > 4 {
+			t.Errorf("%d requests to an endpoint that was down for 5 s", failures)
+		}
+		got := 0
+		for range 6000 {
+			if call(false) {
+				got++
+			}
+		}
+		if got < 500 {
+			t.Errorf("the endpoint got %d of 6000 requests after it had come back", got)
+		}
+	})
 }

@@ -31,7 +31,12 @@ type candidates struct {
 	count           int
 }
 
-// gather finds the best tier. When more than half of the endpoints with a current lease are ejected, ejection is ignored.
+// panicAbove is the share of ejected endpoints, in percent, above which ejection is ignored. It is high because what ejects is
+// a failed connect: sending there again mostly fails and eats the retry budget. Only when next to nothing is left, the fault
+// is likely our own, or the few that are left would be crushed.
+const panicAbove = 90
+
+// gather finds the best tier, among the endpoints with a current lease first.
 func gather(set *health.Set, port uint16, failed []*table.Endpoint) candidates {
 	g := candidates{set: set, port: port, failed: failed}
 	var counts [tiers + 1]int
@@ -52,7 +57,7 @@ func gather(set *health.Set, port uint16, failed []*table.Endpoint) candidates {
 			break
 		}
 	}
-	if g.count > 0 && g.lowest <= ejected && 2*ejections > known {
+	if g.count > 0 && g.lowest <= ejected && 100*ejections > panicAbove*known {
 		g.lowest, g.highest, g.count = good, ejected, counts[good]+counts[ejected]
 	}
 	return g
