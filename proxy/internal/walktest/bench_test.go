@@ -1,0 +1,86 @@
+package walktest
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/weft-mesh/weft/proxy/internal/table"
+)
+
+// BenchmarkRequest measures a keep-alive request of one connection: straight to the program, through a sidecar without mTLS,
+// and through a pair. Client and program are part of each.
+func BenchmarkRequest(b *testing.B) {
+	app := quick(b)
+	m := New(b)
+	m.Service("plain", table.HTTP)
+	m.Add(Plain("plain", "plain-1", app))
+	m.Service("mesh", table.HTTP)
+	m.Workload("mesh", "mesh-1", app, m.Allow("shop")).Records.Forget()
+	c := m.Client("shop")
+	c.Records.Forget()
+	for name, addr := range map[string]string{"direct": app.String(), "hop": c.Upstream("plain"), "pair": c.Upstream("mesh")} {
+		b.Run(name, func(b *testing.B) {
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close()
+			r := bufio.NewReader(conn)
+			before := cpu(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				io.WriteString(conn, "GET /products/1 HTTP/1.1\r\nHost: web\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+				for line, err := r.ReadSlice('\n'); len(line) > 2; line, err = r.ReadSlice('\n') {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				if _, err := r.Discard(1024); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpu(b)-before)/1000/float64(b.N), "cpu-µs/op")
+		})
+	}
+}
+
+// quick is a program that costs next to nothing: it answers 1 KB to whatever ends with an empty line.
+func quick(b *testing.B) net.Addr {
+	ln := Listen(b)
+	b.Cleanup(func() { ln.Close() })
+	answer := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n"), make([]byte, 1024)...)
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				r := bufio.NewReader(conn)
+				for {
+					line, err := r.ReadSlice('\n')
+					if err != nil {
+						return
+					}
+					if len(line) == 2 {
+						conn.Write(answer)
+					}
+				}
+			}()
+		}
+	}()
+	return ln.Addr()
+}
+
+// cpu is the processor time of this process in nanoseconds.
+func cpu(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
