@@ -27,10 +27,10 @@ func newTraffic(s *sidecar) *traffic {
 		cfg:       s.cfg,
 		listeners: s.listeners,
 		in: inbound.New(inbound.Config{
-			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit,
+			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Open: s.recorder.Open,
 		}),
 		out: outbound.New(outbound.Config{
-			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Health: health.NewRegistry(),
+			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Open: s.recorder.Open, Health: health.NewRegistry(),
 			Want: func(service string) { s.config.Want(service) },
 		}),
 	}

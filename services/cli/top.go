@@ -96,15 +96,23 @@ func printTop(w io.Writer, resp *telemetrypb.QueryEdgesResponse, view topView) {
 		fmt.Fprintln(w, "no traffic in the window")
 		return
 	}
-	rows := [][]string{append(slices.Clone(view.columns), "PROTO", "SUCCESS", "RPS", "REQUESTS", "P50", "P90", "P99", "RETRIES", "FAILURES")}
+	rows := [][]string{append(slices.Clone(view.columns), "PROTO", "SUCCESS", "RPS", "REQUESTS", "P50", "P90", "P99", "ACTIVE", "RETRIES", "FAILURES")}
 	for _, r := range resp.GetRows() {
 		rows = append(rows, append(view.row(r.GetEdge()),
 			orDash(r.GetEdge().GetProtocol()), successRate(r), fmt.Sprintf("%.1f", r.GetRequestsPerSecond()), fmt.Sprint(r.GetRequests()),
 			short(r.GetP50().AsDuration()), short(r.GetP90().AsDuration()), short(r.GetP99().AsDuration()),
-			fmt.Sprint(r.GetRetries()), reasons(r.GetFailures())))
+			active(r), fmt.Sprint(r.GetRetries()), reasons(r.GetFailures())))
 	}
 	table(w, rows)
 	list(w, "telemetry replicas that did not answer", resp.GetUnreachableReplicas())
+}
+
+// active is the number of open connections, where a row has such.
+func active(r *telemetrypb.EdgeRow) string {
+	if r.GetEdge().GetProtocol() != "tcp" {
+		return "-"
+	}
+	return fmt.Sprint(r.GetActive())
 }
 
 func successRate(r *telemetrypb.EdgeRow) string {

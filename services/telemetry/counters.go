@@ -40,6 +40,8 @@ type counters struct {
 	failures, statuses                       sparse[string]
 	latency                                  sparse[uint32]
 	sumMicros                                uint64
+	// active is a reading: it is taken over from the newest report, never counted up.
+	active uint64
 }
 
 func countersFrom(c *telemetrypb.EdgeCounters) counters {
@@ -47,7 +49,7 @@ func countersFrom(c *telemetrypb.EdgeCounters) counters {
 		requests: c.GetRequests(), successes: c.GetSuccesses(), retries: c.GetRetries(), handshakes: c.GetHandshakes(),
 		bytesSent: c.GetBytesSent(), bytesReceived: c.GetBytesReceived(),
 		failures: fromMap(c.GetFailures()), statuses: fromMap(c.GetStatuses()),
-		latency: histogramFrom(c.GetLatency()), sumMicros: c.GetLatency().GetSumMicros(),
+		latency: histogramFrom(c.GetLatency()), sumMicros: c.GetLatency().GetSumMicros(), active: c.GetActive(),
 	}
 }
 
@@ -55,7 +57,7 @@ func (c counters) proto(e *telemetrypb.Edge) *telemetrypb.EdgeCounters {
 	return &telemetrypb.EdgeCounters{
 		Edge: e, Requests: c.requests, Successes: c.successes, Retries: c.retries, Handshakes: c.handshakes,
 		BytesSent: c.bytesSent, BytesReceived: c.bytesReceived,
-		Failures: toMap(c.failures), Statuses: toMap(c.statuses), Latency: histogramTo(c.latency, c.sumMicros),
+		Failures: toMap(c.failures), Statuses: toMap(c.statuses), Latency: histogramTo(c.latency, c.sumMicros), Active: c.active,
 	}
 }
 
@@ -67,6 +69,7 @@ func (c counters) with(o counters, op func(x, y uint64) uint64) counters {
 		bytesSent: op(c.bytesSent, o.bytesSent), bytesReceived: op(c.bytesReceived, o.bytesReceived),
 		failures: combine(c.failures, o.failures, op), statuses: combine(c.statuses, o.statuses, op),
 		latency: combine(c.latency, o.latency, op), sumMicros: op(c.sumMicros, o.sumMicros),
+		active: op(c.active, o.active),
 	}
 }
 

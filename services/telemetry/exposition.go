@@ -75,7 +75,7 @@ func (x *exposition) Collect(out chan<- prometheus.Metric) {
 }
 
 type descs struct {
-	requests, failures, statuses, retries, sent, received, handshakes, latency *prometheus.Desc
+	requests, failures, statuses, retries, sent, received, handshakes, active, latency *prometheus.Desc
 }
 
 func newDescs() descs {
@@ -87,6 +87,7 @@ func newDescs() descs {
 		sent:       desc("weft_mesh_sent_bytes_total", "Bytes from client to server."),
 		received:   desc("weft_mesh_received_bytes_total", "Bytes from server to client."),
 		handshakes: desc("weft_mesh_handshakes_total", "TLS handshakes made by the counting side."),
+		active:     desc("weft_mesh_connections_active", "Connections open now, for TCP."),
 		latency:    desc("weft_mesh_latency_seconds", "Latency of requests (for TCP: duration of connections)."),
 	}
 }
@@ -119,6 +120,7 @@ func (d descs) send(out chan<- prometheus.Metric, e edge, c counters) {
 	counter(d.sent, c.bytesSent)
 	counter(d.received, c.bytesReceived)
 	counter(d.handshakes, c.handshakes)
+	out <- prometheus.MustNewConstMetric(d.active, prometheus.GaugeValue, float64(c.active), labels...)
 	out <- prometheus.MustNewConstHistogram(d.latency, c.latency.total(), float64(c.sumMicros)/1e6, secondsBuckets(c.latency), labels...)
 }
 

@@ -140,8 +140,8 @@ func (m *memory) size() (sidecars, edges int) {
 	return len(m.sidecars), m.edges
 }
 
-// since returns what is known of every run from w on, in no order.
-func (m *memory) since(w time.Time) []runWindow {
+// since returns what is known at now of every run from w on, in no order.
+func (m *memory) since(now, w time.Time) []runWindow {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []runWindow
@@ -153,7 +153,7 @@ func (m *memory) since(w time.Time) []runWindow {
 			rw := runWindow{sidecar: r.sidecar, start: r.start, edges: make([]edgeWindow, 0, len(r.edges))}
 			for e, line := range r.edges {
 				begin, known := r.window(line, w)
-				rw.edges = append(rw.edges, edgeWindow{edge: e, begin: begin, end: line.now, known: known})
+				rw.edges = append(rw.edges, edgeWindow{edge: e, begin: begin, end: r.end(line, now), known: known})
 			}
 			out = append(out, rw)
 		}
@@ -162,7 +162,7 @@ func (m *memory) since(w time.Time) []runWindow {
 }
 
 // whole returns the counters of the newest run of every sidecar since its start, in no order.
-func (m *memory) whole() []runWindow {
+func (m *memory) whole(now time.Time) []runWindow {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := make([]runWindow, 0, len(m.sidecars))
@@ -170,7 +170,7 @@ func (m *memory) whole() []runWindow {
 		r := runs[len(runs)-1]
 		rw := runWindow{sidecar: r.sidecar, start: r.start, edges: make([]edgeWindow, 0, len(r.edges))}
 		for e, line := range r.edges {
-			rw.edges = append(rw.edges, edgeWindow{edge: e, end: line.now, known: true})
+			rw.edges = append(rw.edges, edgeWindow{edge: e, end: r.end(line, now), known: true})
 		}
 		out = append(out, rw)
 	}

@@ -41,7 +41,7 @@ func requests(n uint64) counters {
 func totalOf(replicas []*memory, now time.Time, window time.Duration) uint64 {
 	all := merged{}
 	for _, m := range replicas {
-		all.take(m.since(now.Add(-window)))
+		all.take(m.since(now, now.Add(-window)))
 	}
 	var total uint64
 	for _, c := range all.clientFirst() {
@@ -220,5 +220,30 @@ func TestHistoryStaysShortAndComplete(t *testing.T) {
 		if got < want || got > want+uint64(coarse/time.Second) {
 			t.Errorf("window of %v: %d requests, want %d and at most %v more", window, got, want, coarse)
 		}
+	}
+}
+
+// Open connections are a reading: the newest counts, over whatever window, until the sidecar falls silent.
+func TestOpenConnectionsAreAReading(t *testing.T) {
+	m, tcp := newMemory(wide()), outbound(1)
+	tcp.protocol = "tcp"
+	open := func(now time.Time) (total uint64) {
+		all := merged{}
+		all.take(m.since(now, now.Add(-time.Minute)))
+		for _, c := range all.clientFirst() {
+			total += c.active
+		}
+		return total
+	}
+	now := epoch()
+	for _, reading := range []uint64{3, 5, 2} {
+		now = now.Add(time.Second)
+		m.take(now, "default/web-1", epoch(), []reported{{tcp, counters{active: reading}}})
+		if got := open(now); got != reading {
+			t.Errorf("%d connections are open, want %d", got, reading)
+		}
+	}
+	if got := open(now.Add(2 * maxSilence)); got != 0 {
+		t.Errorf("%d connections of a sidecar that is silent, want none", got)
 	}
 }

@@ -65,9 +65,9 @@ func checkQuery(req *telemetrypb.QueryEdgesRequest) (time.Duration, error) {
 // local is what this replica knows, and how much of the window it covers.
 func (s *Service) local(now time.Time, window time.Duration, cumulative bool) ([]runWindow, time.Duration) {
 	if cumulative {
-		return s.memory.whole(), window
+		return s.memory.whole(now), window
 	}
-	return s.memory.since(now.Add(-window)), min(window, max(now.Sub(s.started), time.Second))
+	return s.memory.since(now, now.Add(-window)), min(window, max(now.Sub(s.started), time.Second))
 }
 
 func (s *Service) localAnswer(now time.Time, window time.Duration, cumulative bool) *telemetrypb.QueryEdgesResponse {

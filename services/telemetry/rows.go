@@ -37,7 +37,7 @@ func (m merged) clientFirst() map[edge]counters {
 			if e.direction == telemetrypb.Direction_DIRECTION_INBOUND && byClient[e.hop()] {
 				continue
 			}
-			if added := w.added(); !added.quiet() {
+			if added := w.added(); !added.quiet() || added.active > 0 {
 				out[e] = out[e].with(added, sum)
 			}
 		}
@@ -131,7 +131,7 @@ func (r row) proto(window time.Duration) *telemetrypb.EdgeRow {
 	out := &telemetrypb.EdgeRow{
 		Edge: e.proto(), Requests: c.requests, Successes: c.successes, Retries: c.retries, Handshakes: c.handshakes,
 		BytesSent: c.bytesSent, BytesReceived: c.bytesReceived,
-		Failures: toMap(c.failures), Statuses: toMap(c.statuses), Latency: histogramTo(c.latency, c.sumMicros),
+		Failures: toMap(c.failures), Statuses: toMap(c.statuses), Latency: histogramTo(c.latency, c.sumMicros), Active: c.active,
 	}
 	if window > 0 {
 		out.RequestsPerSecond = float64(c.requests) / window.Seconds()

@@ -61,6 +61,7 @@ func (r *run) report(t time.Time, e edge, c counters, following bool) {
 		r.edges[e] = line
 	}
 	next := line.now.with(c, larger)
+	next.active = c.active
 	if following {
 		line.add(t, next.with(line.now, minus))
 	}
@@ -112,7 +113,17 @@ func (r *run) window(l *timeline, w time.Time) (begin counters, known bool) {
 	for i := len(l.steps) - 1; i >= 0 && l.steps[i].at.After(w); i-- {
 		begin = begin.with(l.steps[i].added, minus)
 	}
+	begin.active = 0
 	return begin, !w.Before(r.since)
+}
+
+// end gives an edge's newest counters. What a run that is silent had open may be closed by now.
+func (r *run) end(l *timeline, now time.Time) counters {
+	c := l.now
+	if now.Sub(r.last) > maxSilence {
+		c.active = 0
+	}
+	return c
 }
 
 // silentAt says that the run cannot tell anything about a window that begins at w.

@@ -74,6 +74,7 @@ type Record struct {
 	BytesSent     int64 // body bytes from client to server
 	BytesReceived int64 // body bytes from server to client
 	Handshakes    int   // TLS handshakes that this flow made
+	Opened        bool  // the flow was announced when it began, and its bytes have been counted since
 	// Set by whoever fails.
 	Reason Reason
 	Err    error
@@ -82,6 +83,9 @@ type Record struct {
 	// RequestID is x-request-id; empty for TCP.
 	RequestID string
 }
+
+// Progress counts bytes of a stream as they flow. It is called from two goroutines.
+type Progress func(sent, received int64)
 
 // Reset makes the record as new.
 func (r *Record) Reset() {

@@ -77,6 +77,9 @@ type Config struct {
 	Upstream  Upstream
 	// Emit gets every record once, valid during the call only.
 	Emit func(*flow.Record)
+	// Open, unless nil, gets the record of a stream when its relay begins, and returns what counts its bytes as they flow;
+	// such a record comes to Emit with Opened set.
+	Open func(*flow.Record) flow.Progress
 	// HeadTimeout bounds the arrival of a head; 0: 10 s.
 	HeadTimeout time.Duration
 	// KeepAlive is how long a client may stay without a request; 0: 10 min. Pools of callers give up sooner.

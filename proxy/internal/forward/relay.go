@@ -15,6 +15,7 @@ import (
 type relay struct {
 	client, up *wire.Conn
 	idle       time.Duration
+	progress   flow.Progress // nil: nobody wants to know before the end
 
 	sent, received   int64
 	upErr, clientErr error // of reading from or writing to that side
@@ -42,6 +43,7 @@ func (r *relay) copy(dst, src *wire.Conn, dstErr, srcErr *error) (n int64) {
 			r.up.Arm(r.idle)
 			written, err := dst.Write(data)
 			n += int64(written)
+			r.count(dst, int64(written))
 			if err != nil {
 				*dstErr = err
 				r.cut()
@@ -59,6 +61,17 @@ func (r *relay) copy(dst, src *wire.Conn, dstErr, srcErr *error) (n int64) {
 			}
 			return n
 		}
+	}
+}
+
+// count tells how many bytes went to dst.
+func (r *relay) count(dst *wire.Conn, n int64) {
+	switch {
+	case r.progress == nil:
+	case dst == r.up:
+		r.progress(n, 0)
+	default:
+		r.progress(0, n)
 	}
 }
 

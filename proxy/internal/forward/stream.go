@@ -20,6 +20,10 @@ func (e *Engine) Stream(client, up *wire.Conn, rec *flow.Record, permit func() b
 		l.deny()
 	}
 	r := relay{client: client, up: up, idle: e.cfg.StreamIdle}
+	if e.cfg.Open != nil {
+		r.progress = e.cfg.Open(rec)
+		rec.Opened = true
+	}
 	client.Arm(e.cfg.StreamIdle)
 	up.Arm(e.cfg.StreamIdle)
 	r.run()

@@ -29,6 +29,8 @@ type Config struct {
 	Identity *spiffe.Source
 	// Emit gets every record once, valid during the call only. It is called from many goroutines.
 	Emit func(*flow.Record)
+	// Open gets the records of TCP connections when they begin; nil: nobody wants to know.
+	Open func(*flow.Record) flow.Progress
 	// App is the address that the program listens on; zero: 127.0.0.1.
 	App netip.Addr
 	// Hold bounds the wait for the first table and SVID; 0: 5 s.
@@ -76,7 +78,7 @@ func New(cfg Config) *Server {
 		ports:   map[uint16]*port{},
 	}
 	s.pool = pool.New(pool.Config{Dial: dialApp, Identity: cfg.Identity, Sweeper: s.sweeper})
-	s.engine = forward.New(forward.Config{Direction: flow.Inbound, Upstream: s.pool, Emit: cfg.Emit})
+	s.engine = forward.New(forward.Config{Direction: flow.Inbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open})
 	s.h2 = h2.New(h2.Config{
 		Direction: flow.Inbound,
 		Dial:      dialApp,

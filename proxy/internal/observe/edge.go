@@ -74,6 +74,7 @@ type edge struct {
 	sent      atomic.Uint64
 	received  atomic.Uint64
 	handshake atomic.Uint64
+	active    atomic.Int64
 	latency   histogram
 	changes   atomic.Uint64
 }
@@ -95,10 +96,27 @@ func (e *edge) add(rec *flow.Record) {
 	if rec.Tries > 1 {
 		e.retries.Add(uint64(rec.Tries - 1))
 	}
-	addPositive(&e.sent, rec.BytesSent)
-	addPositive(&e.received, rec.BytesReceived)
+	if rec.Opened {
+		e.active.Add(-1)
+	} else {
+		addPositive(&e.sent, rec.BytesSent)
+		addPositive(&e.received, rec.BytesReceived)
+	}
 	addPositive(&e.handshake, int64(rec.Handshakes))
 	e.latency.observe(rec.Duration)
+	e.changes.Add(1)
+}
+
+// open counts a stream that has begun.
+func (e *edge) open() {
+	e.active.Add(1)
+	e.changes.Add(1)
+}
+
+// progress counts bytes of a stream that is open.
+func (e *edge) progress(sent, received int64) {
+	addPositive(&e.sent, sent)
+	addPositive(&e.received, received)
 	e.changes.Add(1)
 }
 

@@ -51,7 +51,7 @@ func (r *Recorder) Metrics(health func() Health) http.Handler {
 }
 
 type edgeDescs struct {
-	requests, successes, failures, retries, handshakes, bytes, duration *prometheus.Desc
+	requests, successes, failures, retries, handshakes, bytes, active, duration *prometheus.Desc
 }
 
 func newEdgeDescs() edgeDescs {
@@ -66,6 +66,7 @@ func newEdgeDescs() edgeDescs {
 		retries:    desc("retries_total", "Tries beyond the first."),
 		handshakes: desc("handshakes_total", "TLS handshakes made."),
 		bytes:      desc("bytes_total", "Bytes of bodies, sent from client to server or received from it.", "flow"),
+		active:     desc("connections_active", "Connections open now, for TCP."),
 		duration:   desc("request_duration_seconds", "Time from the request to the end of its response."),
 	}
 }
@@ -77,7 +78,9 @@ type edgeCollector struct {
 
 // Describe lists the descriptions.
 func (c *edgeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.desc.requests, c.desc.successes, c.desc.failures, c.desc.retries, c.desc.handshakes, c.desc.bytes, c.desc.duration} {
+	for _, d := range []*prometheus.Desc{
+		c.desc.requests, c.desc.successes, c.desc.failures, c.desc.retries, c.desc.handshakes, c.desc.bytes, c.desc.active, c.desc.duration,
+	} {
 		ch <- d
 	}
 }
@@ -114,6 +117,9 @@ func (c *edgeCollector) edge(ch chan<- prometheus.Metric, e *edge, own string) {
 	count(c.desc.handshakes, e.handshake.Load())
 	count(c.desc.bytes, e.sent.Load(), "sent")
 	count(c.desc.bytes, e.received.Load(), "received")
+	if e.key.class == classTCP {
+		ch <- prometheus.MustNewConstMetric(c.desc.active, prometheus.GaugeValue, float64(e.active.Load()), labels...)
+	}
 	bounds, total := cumulative(&e.latency)
 	ch <- prometheus.MustNewConstHistogram(c.desc.duration, total, float64(e.latency.sum.Load())/1e6, bounds, labels...)
 }

@@ -47,14 +47,24 @@ func New(cfg Config) *Recorder {
 	return r
 }
 
+// Open counts a stream as begun; Emit counts its end. What it returns counts the stream's bytes in between.
+func (r *Recorder) Open(rec *flow.Record) flow.Progress {
+	e := r.edge(rec)
+	e.open()
+	return e.progress
+}
+
+func (r *Recorder) edge(rec *flow.Record) *edge {
+	key := keyOf(rec)
+	if e := (*r.edges.Load())[key]; e != nil {
+		return e
+	}
+	return r.add(key)
+}
+
 // Emit counts one record and keeps nothing of it.
 func (r *Recorder) Emit(rec *flow.Record) {
-	key := keyOf(rec)
-	e := (*r.edges.Load())[key]
-	if e == nil {
-		e = r.add(key)
-	}
-	e.add(rec)
+	r.edge(rec).add(rec)
 	if r.cfg.AccessLog != nil {
 		r.cfg.AccessLog.record(rec)
 	}

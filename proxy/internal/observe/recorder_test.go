@@ -249,3 +249,30 @@ func TestAccessLogSamplesAndDropsRatherThanWaits(t *testing.T) {
 		}
 	})
 }
+
+// A stream shows while it is open, with its bytes as they flow, and counts once when it has ended.
+func TestO1_OpenStreamsAreSeen(t *testing.T) {
+	r := recorder(t, testca.New(t, "weft.local"), 0, nil)
+	rec := outbound("default/redis")
+	rec.Protocol, rec.Status = flow.TCP, 0
+	progress := r.Open(rec)
+	rec.Opened = true
+	progress(10, 0)
+	progress(0, 300)
+
+	got := func() *telemetrypb.EdgeCounters {
+		for _, e := range r.all() {
+			pb, _ := r.counters(e, "default/shop")
+			return pb
+		}
+		return nil
+	}
+	if c := got(); c.GetActive() != 1 || c.GetRequests() != 0 || c.GetBytesSent() != 10 || c.GetBytesReceived() != 300 {
+		t.Errorf("while open: %v", c)
+	}
+	rec.BytesSent, rec.BytesReceived = 10, 300
+	r.Emit(rec)
+	if c := got(); c.GetActive() != 0 || c.GetRequests() != 1 || c.GetSuccesses() != 1 || c.GetBytesSent() != 10 || c.GetBytesReceived() != 300 {
+		t.Errorf("at the end: %v", c)
+	}
+}

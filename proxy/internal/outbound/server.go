@@ -35,6 +35,8 @@ type Config struct {
 	Want func(service string)
 	// Emit gets every record once, valid during the call only. It is called from many goroutines.
 	Emit func(*flow.Record)
+	// Open gets the records of TCP connections when they begin; nil: nobody wants to know.
+	Open func(*flow.Record) flow.Progress
 	// Hold bounds the wait for the first table and SVID; 0: 5 s.
 	Hold time.Duration
 	// ConnectTimeout of TCP and again of TLS; 0: 1 s.
@@ -83,7 +85,7 @@ func New(cfg Config) *Server {
 		sweeper:  &wire.Sweeper{},
 	}
 	s.pool = pool.New(pool.Config{Dial: s.dial(identity.ALPNHTTP1), Identity: cfg.Identity, Sweeper: s.sweeper})
-	s.engine = forward.New(forward.Config{Direction: flow.Outbound, Upstream: s.pool, Emit: cfg.Emit})
+	s.engine = forward.New(forward.Config{Direction: flow.Outbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open})
 	s.h2 = h2.New(h2.Config{
 		Direction: flow.Outbound,
 		Pick:      s.balancer.Pick,

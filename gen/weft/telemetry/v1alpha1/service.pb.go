@@ -380,7 +380,9 @@ type EdgeCounters struct {
 	// Latency of requests, or duration of connections.
 	Latency *Histogram `protobuf:"bytes,9,opt,name=latency,proto3" json:"latency,omitempty"`
 	// Handshakes made for this edge (TLS, by the counting side).
-	Handshakes    uint64 `protobuf:"varint,10,opt,name=handshakes,proto3" json:"handshakes,omitempty"`
+	Handshakes uint64 `protobuf:"varint,10,opt,name=handshakes,proto3" json:"handshakes,omitempty"`
+	// Connections open now, for protocol tcp; a reading, not a count. Their bytes are counted as they flow.
+	Active        uint64 `protobuf:"varint,11,opt,name=active,proto3" json:"active,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -481,6 +483,13 @@ func (x *EdgeCounters) GetLatency() *Histogram {
 func (x *EdgeCounters) GetHandshakes() uint64 {
 	if x != nil {
 		return x.Handshakes
+	}
+	return 0
+}
+
+func (x *EdgeCounters) GetActive() uint64 {
+	if x != nil {
+		return x.Active
 	}
 	return 0
 }
@@ -866,7 +875,9 @@ type EdgeRow struct {
 	// The window's histogram, for merging.
 	Latency *Histogram `protobuf:"bytes,13,opt,name=latency,proto3" json:"latency,omitempty"`
 	// Handshakes in the window.
-	Handshakes    uint64 `protobuf:"varint,14,opt,name=handshakes,proto3" json:"handshakes,omitempty"`
+	Handshakes uint64 `protobuf:"varint,14,opt,name=handshakes,proto3" json:"handshakes,omitempty"`
+	// Connections open now, for protocol tcp, at sidecars that are heard of.
+	Active        uint64 `protobuf:"varint,15,opt,name=active,proto3" json:"active,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -999,6 +1010,13 @@ func (x *EdgeRow) GetHandshakes() uint64 {
 	return 0
 }
 
+func (x *EdgeRow) GetActive() uint64 {
+	if x != nil {
+		return x.Active
+	}
+	return 0
+}
+
 var File_weft_telemetry_v1alpha1_service_proto protoreflect.FileDescriptor
 
 const file_weft_telemetry_v1alpha1_service_proto_rawDesc = "" +
@@ -1019,7 +1037,7 @@ const file_weft_telemetry_v1alpha1_service_proto_rawDesc = "" +
 	"\vdestination\x18\x06 \x01(\tR\vdestination\x12\x18\n" +
 	"\aversion\x18\a \x01(\tR\aversion\x12\x1a\n" +
 	"\bprotocol\x18\b \x01(\tR\bprotocol\x12\x12\n" +
-	"\x04mtls\x18\t \x01(\bR\x04mtls\"\xd5\x04\n" +
+	"\x04mtls\x18\t \x01(\bR\x04mtls\"\xed\x04\n" +
 	"\fEdgeCounters\x121\n" +
 	"\x04edge\x18\x01 \x01(\v2\x1d.weft.telemetry.v1alpha1.EdgeR\x04edge\x12\x1a\n" +
 	"\brequests\x18\x02 \x01(\x04R\brequests\x12\x1c\n" +
@@ -1034,7 +1052,8 @@ const file_weft_telemetry_v1alpha1_service_proto_rawDesc = "" +
 	"\n" +
 	"handshakes\x18\n" +
 	" \x01(\x04R\n" +
-	"handshakes\x1a;\n" +
+	"handshakes\x12\x16\n" +
+	"\x06active\x18\v \x01(\x04R\x06active\x1a;\n" +
 	"\rFailuresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a;\n" +
@@ -1070,7 +1089,7 @@ const file_weft_telemetry_v1alpha1_service_proto_rawDesc = "" +
 	"\x03end\x18\x01 \x01(\v2%.weft.telemetry.v1alpha1.EdgeCountersR\x03end\x12;\n" +
 	"\x05begin\x18\x02 \x01(\v2%.weft.telemetry.v1alpha1.EdgeCountersR\x05begin\x12\x1f\n" +
 	"\vbegin_known\x18\x03 \x01(\bR\n" +
-	"beginKnown\"\xfd\x05\n" +
+	"beginKnown\"\x95\x06\n" +
 	"\aEdgeRow\x121\n" +
 	"\x04edge\x18\x01 \x01(\v2\x1d.weft.telemetry.v1alpha1.EdgeR\x04edge\x12\x1a\n" +
 	"\brequests\x18\x02 \x01(\x04R\brequests\x12\x1c\n" +
@@ -1089,7 +1108,8 @@ const file_weft_telemetry_v1alpha1_service_proto_rawDesc = "" +
 	"\alatency\x18\r \x01(\v2\".weft.telemetry.v1alpha1.HistogramR\alatency\x12\x1e\n" +
 	"\n" +
 	"handshakes\x18\x0e \x01(\x04R\n" +
-	"handshakes\x1a;\n" +
+	"handshakes\x12\x16\n" +
+	"\x06active\x18\x0f \x01(\x04R\x06active\x1a;\n" +
 	"\rFailuresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a;\n" +
