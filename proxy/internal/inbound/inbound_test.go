@@ -51,9 +51,7 @@ func TestNotReadyIsReadable(t *testing.T) {
 func TestDeadProgramIsReadable(t *testing.T) {
 	m := walktest.New(t)
 	m.Service("web", table.HTTP)
-	app := httptest.NewServer(nil)
-	app.Close()
-	w := m.Workload("web", "web-1", app.Listener.Addr(), m.Allow("shop"))
+	w := m.Workload("web", "web-1", walktest.Refusing(t), m.Allow("shop"))
 	c := m.Client("shop")
 	resp, err := http.Get("http://" + c.Upstream("web"))
 	if err != nil {

@@ -13,9 +13,7 @@ import (
 func TestR1_HTTPGoesElsewhereWhenAProgramDies(t *testing.T) {
 	m := New(t)
 	m.Service("web", table.HTTP)
-	dead := Listen(t)
-	first := m.Workload("web", "dead", dead.Addr(), m.Allow("shop"))
-	dead.Close()
+	first := m.Workload("web", "dead", Refusing(t), m.Allow("shop"))
 	m.Workload("web", "alive", server(t, echo), m.Allow("shop"))
 	c := m.Client("shop")
 	hc, url := client(t), "http://"+c.Upstream("web")+"/order"

@@ -289,7 +289,7 @@ func TestFailuresAreReadable(t *testing.T) {
 	m.Service("other", table.HTTP)
 	m.Service("naked", table.HTTP)
 	m.Add(Plain("naked", "naked-1", server(t, echo)))
-	m.Add(Plain("other", "other-1", dead(t)))
+	m.Add(Plain("other", "other-1", Refusing(t)))
 	m.Change(func(mesh *table.Mesh, services map[string]*table.Service) {
 		mesh.MTLS = table.Strict
 		services["default/broken"].Rules[0].Backends[0].Set = nil

@@ -210,9 +210,7 @@ func TestGRPCToNobodyIsReadable(t *testing.T) {
 func TestR1_GRPCGoesElsewhereWhenAProgramDies(t *testing.T) {
 	m := New(t)
 	m.Service("greet", table.GRPC)
-	dead := Listen(t)
-	first := m.Workload("greet", "dead", dead.Addr(), m.Allow("shop"))
-	dead.Close()
+	first := m.Workload("greet", "dead", Refusing(t), m.Allow("shop"))
 	m.Workload("greet", "alive", grpcServer(t, "alive"), m.Allow("shop"))
 	c := m.Client("shop")
 	client := grpcClient(t, c.Upstream("greet"))

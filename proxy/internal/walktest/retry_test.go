@@ -15,14 +15,6 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
 
-// dead is an address that refuses connections.
-func dead(t *testing.T) net.Addr {
-	t.Helper()
-	ln := Listen(t)
-	ln.Close()
-	return ln.Addr()
-}
-
 // hangUp reads whole requests and closes without a word.
 func hangUp(count *atomic.Int64) func(net.Conn) {
 	return func(c net.Conn) {
@@ -68,7 +60,7 @@ func TestR4_ConnectFailureGoesElsewhere(t *testing.T) {
 	m := New(t)
 	m.Service("web", table.HTTP)
 	roundRobin(m, "web")
-	m.Add(Plain("web", "web-0", dead(t)))
+	m.Add(Plain("web", "web-0", Refusing(t)))
 	m.Workload("web", "web-1", server(t, echo), m.Allow("shop"))
 	c := m.Client("shop")
 	cl, url := client(t), "http://"+c.Upstream("web")+"/"
