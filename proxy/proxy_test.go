@@ -326,7 +326,7 @@ func TestWorkloadThatDiscoveryRefusesIsNotReady(t *testing.T) {
 	r.until("the refusal", func() error {
 		_, err := c.admin("/readyz")
 		if err == nil || !strings.Contains(err.Error(), "not \"mallory\"") {
-			return fmt.Errorf("readyz says %v", err)
+			return fmt.Errorf("readyz says %w", err)
 		}
 		return nil
 	})

@@ -84,7 +84,8 @@ func (o *options) define() {
 }
 
 func (o *options) help() string {
-	return "weft-proxy is Weft's sidecar.\n\nUsage: weft-proxy --workload NAME [flags]\n\nEvery flag can be given in the environment too: --mesh-port is WEFT_MESH_PORT.\n\n" + o.flags.FlagUsages()
+	return "weft-proxy is Weft's sidecar.\n\nUsage: weft-proxy --workload NAME [flags]\n\n" +
+		"Every flag can be given in the environment too: --mesh-port is WEFT_MESH_PORT.\n\n" + o.flags.FlagUsages()
 }
 
 // environment sets every flag that was not given and that the environment has.

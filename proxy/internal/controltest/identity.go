@@ -67,7 +67,7 @@ func (s *Identity) IssueX509SVID(st identitypb.IdentityService_IssueX509SVIDServ
 		if err != nil {
 			return nil // the client has what it wanted
 		}
-		account := spiffe.Account{}
+		var account spiffe.Account
 		if r.GetJoinToken() != "" {
 			account, err = s.redeem(r.GetJoinToken())
 		} else {

@@ -180,7 +180,7 @@ func (c *conn) fault(se http2.StreamError) {
 	c.mu.Lock()
 	st := c.streams[se.StreamID]
 	if st == nil {
-		c.putControl(appendReset(nil, se.StreamID, se.Code))
+		_ = c.putControl(appendReset(nil, se.StreamID, se.Code))
 		c.noteReset(se.StreamID)
 	}
 	c.mu.Unlock()

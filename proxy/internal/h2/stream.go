@@ -1,9 +1,6 @@
 package h2
 
-import (
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
-)
+import "golang.org/x/net/http2/hpack"
 
 // stream is one stream of one connection. Its fields belong to the connection's lock, but for those that say otherwise.
 type stream struct {
@@ -18,7 +15,6 @@ type stream struct {
 	source      *stream // where pending comes from; credited as it drains
 	endPending  bool    // END_STREAM comes after pending
 	trailers    []hpack.HeaderField
-	resetAfter  bool // RST_STREAM(NO_ERROR) comes after END_STREAM
 	queued      bool // in conn.ready
 	localClosed bool // END_STREAM was written
 	mark        int64
@@ -34,11 +30,6 @@ type stream struct {
 	declared int64 // content-length that remains, -1 when not declared
 	informed int   // 1xx responses so far
 	answered bool  // the final response's headers were read
-}
-
-// pendingFrames says whether anything of the stream still has to be written.
-func (st *stream) pendingFrames() bool {
-	return len(st.pending) > 0 || st.endPending
 }
 
 // writable says whether the next frame may be written as far as the stream is concerned.
@@ -63,12 +54,4 @@ func give(credits []credit) {
 		}
 		credits[i] = credit{}
 	}
-}
-
-// codeOf is the code for an error that only concerns a stream.
-func codeOf(err error) http2.ErrCode {
-	if se, ok := err.(http2.StreamError); ok {
-		return se.Code
-	}
-	return http2.ErrCodeInternal
 }

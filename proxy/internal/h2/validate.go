@@ -19,6 +19,22 @@ type head struct {
 	length                          int64 // -1 when not declared
 }
 
+// pseudo is where a request's pseudo-header goes; nil for an unknown one.
+func (h *head) pseudo(name string) *string {
+	switch name {
+	case ":method":
+		return &h.method
+	case ":scheme":
+		return &h.scheme
+	case ":path":
+		return &h.path
+	case ":authority":
+		return &h.authority
+	default:
+		return nil
+	}
+}
+
 // validateRequest checks a request's header list.
 func validateRequest(fields []hpack.HeaderField) (head, error) {
 	h := head{length: -1}
@@ -32,17 +48,7 @@ func validateRequest(fields []hpack.HeaderField) (head, error) {
 			}
 			continue
 		}
-		var slot *string
-		switch f.Name {
-		case ":method":
-			slot = &h.method
-		case ":scheme":
-			slot = &h.scheme
-		case ":path":
-			slot = &h.path
-		case ":authority":
-			slot = &h.authority
-		}
+		slot := h.pseudo(f.Name)
 		// Twice, late, unknown or empty: two readers could see two different requests.
 		if slot == nil || *slot != "" || f.Value == "" || regular || !httpguts.ValidHeaderFieldValue(f.Value) {
 			return h, errMalformed

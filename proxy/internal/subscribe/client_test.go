@@ -106,10 +106,10 @@ func (r *rig) next() *subscribetest.Stream {
 
 func resource(name, version string) *configpb.Resource {
 	r := &configpb.Resource{Name: name, Version: version}
-	switch {
-	case name == "mesh":
+	switch name {
+	case "mesh":
 		r.Body = &configpb.Resource_Mesh{Mesh: &configpb.Mesh{TrustDomain: "weft.local", Mtls: typepb.MtlsMode_MTLS_MODE_PERMISSIVE}}
-	case name == "access":
+	case "access":
 		r.Body = &configpb.Resource_Access{Access: &configpb.Access{Open: true}}
 	default:
 		service := snapshot.ServiceOf(name)

@@ -14,7 +14,7 @@ func Refusing(tb testing.TB) net.Addr {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { syscall.Close(fd) })
+	tb.Cleanup(func() { _ = syscall.Close(fd) })
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		tb.Fatal(err)
 	}
