@@ -1,9 +1,5 @@
 #!/bin/sh
-# Compares proto/ with the recorded ref (proto/.baseline), at WIRE level: etcd and state directories hold these messages.
+# Compares proto/ with what the last release promised (proto/baseline.binpb), at WIRE level: etcd and state directories hold
+# these messages. A release renews the file: buf build proto -o proto/baseline.binpb
 set -eu
-baseline=$(cat proto/.baseline)
-if [ "$baseline" = none ]; then
-	echo "breaking: no release or recorded ref to compare with yet"
-	exit 0
-fi
-exec buf breaking proto --against ".git#ref=$baseline,subdir=proto"
+exec buf breaking proto --against proto/baseline.binpb

@@ -7,15 +7,16 @@ buf_version=1.75.0
 plugins=$(sha256sum "$root/integration/tools/proto/go.sum" | cut -c1-12)
 
 fetch_buf() {
-	(cd "$1" && npm init -y >/dev/null 2>&1 && npm install --no-audit --no-fund "@bufbuild/buf@$buf_version" >/dev/null 2>&1)
-	mkdir -p "$1/bin"
-	ln -s ../node_modules/@bufbuild/buf-linux-x64/bin/buf "$1/bin/buf"
-	"$1/bin/buf" --version >/dev/null
+	echo '{"name": "tools", "private": true}' >"$1/package.json" &&
+		npm install --prefix "$1" --no-audit --no-fund --loglevel=error "@bufbuild/buf@$buf_version" >&2 &&
+		mkdir -p "$1/bin" &&
+		ln -s ../node_modules/@bufbuild/buf-linux-x64/bin/buf "$1/bin/buf" &&
+		"$1/bin/buf" --version >/dev/null
 }
 
 build_plugins() {
-	mkdir -p "$1/bin"
-	GOWORK=off go build -C "$root/integration/tools/proto" -o "$1/bin/" tool
+	mkdir -p "$1/bin" &&
+		GOWORK=off go build -C "$root/integration/tools/proto" -o "$1/bin/" tool
 }
 
 install_once "buf-$buf_version" fetch_buf

@@ -109,7 +109,7 @@ func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, 
 		return exitProgramError, err
 	}
 	defer car.stop()
-	if err := car.waitStarted(ctx, signals); err != nil {
+	if err := car.waitStarted(ctx, signals, o.streams.Err); err != nil {
 		return exitProgramError, err
 	}
 	prog, err := startProgram(command, car.upstreams())

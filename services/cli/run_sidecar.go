@@ -152,16 +152,19 @@ func (s *sidecar) early() bool {
 }
 
 // waitStarted blocks until the sidecar has an identity and a first configuration.
-func (s *sidecar) waitStarted(ctx context.Context, signals <-chan os.Signal) error {
+func (s *sidecar) waitStarted(ctx context.Context, signals <-chan os.Signal, progress io.Writer) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	limit := time.After(30 * time.Second)
+	slow := time.After(time.Second)
 	for {
 		select {
 		case <-ticker.C:
 			if s.readPorts() == nil && s.get(ctx, "/startupz") == nil {
 				return nil
 			}
+		case <-slow:
+			fmt.Fprintln(progress, "weft: the program starts when its sidecar has an identity and a configuration; waiting for these")
 		case err := <-s.exited:
 			s.exited <- err
 			return fmt.Errorf("sidecar could not start, its messages are above: %w", cmp.Or(err, errEnded))
