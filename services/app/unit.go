@@ -56,7 +56,9 @@ type unit struct {
 func (u *unit) assemble() error {
 	var err error
 	anonymous := u.name == Identity // who joins has no SVID yet
-	u.server, err = rpc.NewServer(rpc.ServerConfig{Log: u.log.Named("rpc"), Trust: u.trust, Anonymous: anonymous, Metrics: u.metrics})
+	u.server, err = rpc.NewServer(rpc.ServerConfig{
+		Log: u.log.Named("rpc"), Trust: u.trust, Anonymous: anonymous, Metrics: u.metrics, SVIDTTL: u.env.Settings.Identity.SVIDTTL,
+	})
 	if err != nil {
 		return fmt.Errorf("make server of %s: %w", u.name, err)
 	}

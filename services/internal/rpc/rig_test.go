@@ -57,9 +57,14 @@ func workload(name string) spiffe.Account { return spiffe.Account{Namespace: "de
 
 func start(t *testing.T, m *methods, anonymous bool, rules func(*rpc.Registrar)) *rig {
 	t.Helper()
+	return startAging(t, m, anonymous, 0, rules)
+}
+
+func startAging(t *testing.T, m *methods, anonymous bool, ttl time.Duration, rules func(*rpc.Registrar)) *rig {
+	t.Helper()
 	ca := testca.New(t, "weft.local")
 	r := &rig{t: t, ca: ca, trust: ca.Source(t, system("policy")), memory: rpc.NewMemory(), metrics: prometheus.NewRegistry()}
-	server, err := rpc.NewServer(rpc.ServerConfig{Log: zaptest.NewLogger(t), Trust: r.trust, Anonymous: anonymous, Metrics: r.metrics})
+	server, err := rpc.NewServer(rpc.ServerConfig{Log: zaptest.NewLogger(t), Trust: r.trust, Anonymous: anonymous, Metrics: r.metrics, SVIDTTL: ttl})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,10 @@ type ServerConfig struct {
 	Anonymous bool
 	// Metrics is where request counters and latencies are registered.
 	Metrics prometheus.Registerer
+	// SVIDTTL is the lifetime of callers' SVIDs; 0: connections never age. A connection is verified when it is made, so it
+	// must not outlive the SVID that made it: after a quarter of the lifetime new calls go over a new connection, after
+	// another quarter what still runs on the old one is ended. SVIDs are renewed at half, so that both come in time.
+	SVIDTTL time.Duration
 }
 
 // Server is one service's gRPC server on SPIFFE mTLS. It serves every listener alike, in memory or not.
@@ -58,7 +62,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		grpc.Creds(credentials.NewTLS(serverTLS(cfg))),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: 10 * time.Second, Timeout: 5 * time.Second, MaxConnectionAge: cfg.SVIDTTL / 4, MaxConnectionAgeGrace: cfg.SVIDTTL / 4,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.StatsHandler(connections{}),
 		grpc.UnaryInterceptor(chain.unary),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -129,5 +130,33 @@ func TestReplicasThatDoNotServeAreLeftOut(t *testing.T) {
 	direct := r.dial(rpc.DialConfig{Service: "policy", Trust: r.ca.Source(t, workload("web")), Direct: true})
 	if err := call(t, direct); status.Code(err) != codes.Internal {
 		t.Errorf("direct call = %v, want the replica's own answer", err)
+	}
+}
+
+// A connection does not outlive the SVID that made it: calls come over connections made with the renewed one, and a stream of the
+// old connection is ended.
+func TestConnectionsAge(t *testing.T) {
+	ended := make(chan struct{})
+	r := startAging(t, &methods{
+		bundle: func(context.Context) error { return nil },
+		watch: func(s grpc.ServerStreamingServer[identitypb.WatchBundlesResponse]) error {
+			defer close(ended)
+			<-s.Context().Done()
+			return nil
+		},
+	}, false, 400*time.Millisecond, func(reg *rpc.Registrar) {
+		reg.AllowService(&identitypb.IdentityService_ServiceDesc, rpc.Anyone())
+	})
+	client := r.client(workload("web"))
+	stream, err := client.WatchBundles(t.Context(), &identitypb.WatchBundlesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if _, err := stream.Recv(); err == nil {
+		t.Error("the stream goes on although its server has ended it")
+	}
+	if _, err := client.GetBundle(t.Context(), &identitypb.GetBundleRequest{}); err != nil {
+		t.Errorf("a call after the connection was too old: %v", err)
 	}
 }
