@@ -179,9 +179,7 @@ func (d *demo) stepKill(ctx context.Context) error {
 	d.out.heading("One instance dies at once: program, sidecar and all (SIGKILL)")
 	before := d.tally.now()
 	victim := d.shop["reviews-v2a"]
-	for _, pid := range harness.Family(victim.cmd.Process.Pid) {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
+	harness.KillFamily(victim.cmd.Process.Pid)
 	d.out.say("killed reviews-v2a")
 	if err := pause(ctx, 3*time.Second); err != nil {
 		return err

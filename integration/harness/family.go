@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Family is a process with everything that it has started, and they. The children file of a process lists only those of its main thread, so every
@@ -25,4 +26,15 @@ func Family(pid int) []int {
 		}
 	}
 	return out
+}
+
+// KillFamily ends a process with everything that it has started, as a machine that loses power does: all are stopped first, so
+// that none sees another die and says goodbye to anybody.
+func KillFamily(pid int) {
+	all := Family(pid)
+	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+		for _, member := range all {
+			_ = syscall.Kill(member, sig) // one that has gone already is what we want
+		}
+	}
 }

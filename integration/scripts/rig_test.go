@@ -196,9 +196,7 @@ func (r *rig) signal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	switch args[0] {
 	case "KILL":
-		for _, pid := range harness.Family(p.Pid()) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
+		harness.KillFamily(p.Pid())
 	case "TERM":
 		p.Signal(syscall.SIGTERM)
 	case "INT":
