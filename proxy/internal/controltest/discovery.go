@@ -20,7 +20,9 @@ type Discovery struct {
 
 	mu         sync.Mutex
 	workloads  map[string]*discoverypb.Workload // "namespace/name"
+	ends       map[string]chan struct{}         // ends the stream of a workload that is deregistered, as the real service does
 	refuse     string
+	slowAnswer time.Duration
 	heartbeats int
 	revision   uint64
 	changed    chan struct{}
@@ -42,6 +44,14 @@ func (s *Discovery) Refuse(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse = reason
+}
+
+// AnswerDeregisterAfter makes the answer of Deregister come this much later than the end of the workload's stream, or when
+// the caller has gone.
+func (s *Discovery) AnswerDeregisterAfter(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slowAnswer = d
 }
 
 // Await waits until the workload ("namespace/name") is registered, or is not, and returns it.
@@ -71,6 +81,17 @@ func (s *Discovery) Register(st discoverypb.DiscoveryService_RegisterServer) err
 	if err != nil {
 		return err
 	}
+	removed, over := make(chan struct{}), make(chan error, 1)
+	go func() { over <- s.receive(st, account.Namespace, removed) }()
+	select {
+	case err := <-over:
+		return err
+	case <-removed:
+		return status.Error(codes.Unavailable, "workload was removed; register again")
+	}
+}
+
+func (s *Discovery) receive(st discoverypb.DiscoveryService_RegisterServer, namespace string, removed chan struct{}) error {
 	for {
 		r, err := st.Recv()
 		if err != nil {
@@ -84,10 +105,10 @@ func (s *Discovery) Register(st discoverypb.DiscoveryService_RegisterServer) err
 			continue
 		}
 		w := r.GetWorkload()
-		if w.GetMetadata().GetNamespace() != account.Namespace {
-			return status.Errorf(codes.PermissionDenied, "workload of namespace %q, caller is %q", w.GetMetadata().GetNamespace(), account)
+		if w.GetMetadata().GetNamespace() != namespace {
+			return status.Errorf(codes.PermissionDenied, "workload of namespace %q, caller is in %q", w.GetMetadata().GetNamespace(), namespace)
 		}
-		answer, err := s.register(w)
+		answer, err := s.register(w, removed)
 		if err != nil {
 			return err
 		}
@@ -97,7 +118,7 @@ func (s *Discovery) Register(st discoverypb.DiscoveryService_RegisterServer) err
 	}
 }
 
-func (s *Discovery) register(w *discoverypb.Workload) (*discoverypb.RegisterResponse, error) {
+func (s *Discovery) register(w *discoverypb.Workload, removed chan struct{}) (*discoverypb.RegisterResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuse != "" {
@@ -105,6 +126,7 @@ func (s *Discovery) register(w *discoverypb.Workload) (*discoverypb.RegisterResp
 	}
 	s.revision++
 	s.workloads[key(w.GetMetadata())] = w
+	s.ends[key(w.GetMetadata())] = removed
 	s.change()
 	return &discoverypb.RegisterResponse{
 		Workload: w, Revision: s.at(), HeartbeatInterval: durationpb.New(20 * time.Millisecond), Lease: durationpb.New(10 * time.Second),
@@ -117,16 +139,25 @@ func (s *Discovery) Deregister(ctx context.Context, r *discoverypb.DeregisterReq
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	name := account.Namespace + "/" + r.GetName()
+	s.mu.Lock()
 	if s.workloads[name] == nil {
+		s.mu.Unlock()
 		return nil, status.Errorf(codes.NotFound, "workload %q does not exist", name)
 	}
 	delete(s.workloads, name)
+	close(s.ends[name])
 	s.revision++
 	s.change()
-	return &discoverypb.DeregisterResponse{Revision: s.at()}, nil
+	revision, slow := s.at(), s.slowAnswer
+	s.mu.Unlock()
+	if slow > 0 {
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+		}
+	}
+	return &discoverypb.DeregisterResponse{Revision: revision}, nil
 }
 
 func (s *Discovery) at() *typepb.SourceRevision {

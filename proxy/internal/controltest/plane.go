@@ -46,7 +46,7 @@ type Plane struct {
 func New(tb testing.TB) *Plane {
 	p := &Plane{CA: testca.New(tb, "weft.local"), tb: tb, ports: map[string]string{}}
 	p.Identity = &Identity{plane: p, tokens: map[string]spiffe.Account{}, TTL: time.Hour}
-	p.Discovery = &Discovery{workloads: map[string]*discoverypb.Workload{}, changed: make(chan struct{})}
+	p.Discovery = &Discovery{workloads: map[string]*discoverypb.Workload{}, ends: map[string]chan struct{}{}, changed: make(chan struct{})}
 	p.Distributor = &Distributor{wanted: map[string][]*configpb.Resource{}, changed: make(chan struct{})}
 	p.Telemetry = &Telemetry{edges: map[string]*telemetrypb.EdgeCounters{}, changed: make(chan struct{})}
 	p.Start()

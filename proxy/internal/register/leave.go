@@ -23,6 +23,10 @@ func (r *Registrar) Deregister(ctx context.Context) (*typepb.SourceRevision, err
 	r.mu.Lock()
 	conn, asked, gone, removed := r.conn, r.asked, r.state.Gone, r.removed
 	r.leaving = gone || conn != nil || !asked
+	if !gone && conn != nil {
+		r.calls.Add(1)
+		defer r.calls.Done()
+	}
 	r.mu.Unlock()
 	switch {
 	case gone:

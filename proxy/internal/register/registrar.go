@@ -49,6 +49,7 @@ type Registrar struct {
 	conn    grpc.ClientConnInterface // of the current session
 	asked   bool                     // discovery may have the workload, answered or not
 	leaving bool
+	calls   sync.WaitGroup // Deregister calls on conn; added to while conn is set only
 	removed *typepb.SourceRevision
 }
 
@@ -129,12 +130,12 @@ func accepts(ctx context.Context, port uint16) bool {
 
 // session is one Register stream.
 func (r *Registrar) session(ctx context.Context, conn *grpc.ClientConn, good func()) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if !r.begin(conn) {
 		return nil
 	}
-	defer r.end()
+	defer r.end(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	st, err := discoverypb.NewDiscoveryServiceClient(conn).Register(ctx)
 	if err != nil {
 		return r.refused(fmt.Errorf("open register stream: %w", err))
@@ -190,10 +191,20 @@ func (r *Registrar) begin(conn grpc.ClientConnInterface) bool {
 	return true
 }
 
-func (r *Registrar) end() {
+// end keeps the connection until a Deregister on it has been answered: discovery ends the stream of a workload that it takes
+// out, and may do so before it answers. A session that ended for that reason ends with ctx only, so that nobody takes it for
+// a loss.
+func (r *Registrar) end(ctx context.Context) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.conn = nil
+	r.mu.Unlock()
+	r.calls.Wait()
+	r.mu.Lock()
+	gone := r.state.Gone
+	r.mu.Unlock()
+	if gone {
+		<-ctx.Done()
+	}
 }
 
 func (r *Registrar) registered(answer *discoverypb.RegisterResponse) {

@@ -115,6 +115,19 @@ func TestDeregisterIsFinal(t *testing.T) {
 	}
 }
 
+// TestDeregisterIsNoLoss: discovery ends the stream of a workload that is taken out before it answers the call that does it.
+func TestDeregisterIsNoLoss(t *testing.T) {
+	r := start(t)
+	r.registered(t, true)
+	r.plane.Discovery.AnswerDeregisterAfter(100 * time.Millisecond)
+	if revision, err := r.Deregister(r.ctx); err != nil || revision.GetSeq() != 2 {
+		t.Fatalf("Deregister: %v, %v", revision, err)
+	}
+	if s := r.Link(); s.Err != "" {
+		t.Errorf("the end of the stream was taken for a loss: %q", s.Err)
+	}
+}
+
 func TestDeregisterOfWhatWasNeverRegistered(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
