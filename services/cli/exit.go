@@ -8,6 +8,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/weft-mesh/weft/internal/rpctext"
 )
 
 // Exit codes of weft. `weft run` ends with the program's own code instead: 128 + signal when a signal ended it, 125 when
@@ -97,7 +99,7 @@ func describe(err error) string {
 	}
 	s := call.GRPCStatus()
 	// What was being done stays; the words of gRPC around the message go.
-	text := strings.Replace(err.Error(), call.Error(), s.Message(), 1)
+	text := rpctext.Plain(strings.Replace(err.Error(), call.Error(), s.Message(), 1))
 	var b strings.Builder
 	fields := violations(s)
 	if len(fields) > 0 {

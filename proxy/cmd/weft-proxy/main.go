@@ -17,6 +17,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/buildinfo"
 	"github.com/weft-mesh/weft/internal/logging"
+	"github.com/weft-mesh/weft/internal/rpctext"
 	"github.com/weft-mesh/weft/proxy"
 )
 
@@ -69,7 +70,7 @@ func serve(sidecar *proxy.Proxy, log *zap.Logger, stderr io.Writer) int {
 	err := sidecar.Run(ctx)
 	_ = log.Sync() // standard error cannot be synced everywhere
 	if err != nil {
-		fmt.Fprintf(stderr, "weft-proxy: %v\n", err)
+		fmt.Fprintf(stderr, "weft-proxy: %s\n", rpctext.Plain(err.Error()))
 		return exitError
 	}
 	return exitOK

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/weft-mesh/weft/internal/backoff"
+	"github.com/weft-mesh/weft/internal/rpctext"
 )
 
 // ErrMove ends a session whose replica asked the client to leave: the next replica is tried at once.
@@ -139,7 +140,7 @@ func (l *Link) good(address string) {
 func (l *Link) ended(err error) {
 	text := "the replica ended it"
 	if err != nil {
-		text = err.Error()
+		text = rpctext.Plain(err.Error())
 	}
 	l.mu.Lock()
 	changed := l.status.Connected || l.status.Err == ""

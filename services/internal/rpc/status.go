@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/weft-mesh/weft/internal/rpctext"
 	"github.com/weft-mesh/weft/services/internal/fault"
 )
 
@@ -102,7 +103,7 @@ func FaultOf(err error) error {
 	if !ok {
 		return err
 	}
-	out := fault.New(kind(st.Code()), "%s", st.Message())
+	out := fault.New(kind(st.Code()), "%s", rpctext.Plain(st.Message()))
 	for _, d := range st.Details() {
 		bad, ok := d.(*errdetails.BadRequest)
 		if !ok {
