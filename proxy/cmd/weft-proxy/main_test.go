@@ -73,7 +73,7 @@ func TestExitCodes(t *testing.T) {
 		{"label", []string{"--workload", "w", "--label", "x"}, exitUsage, "k=v"},
 		{"no workload", nil, exitUsage, "workload"},
 		{"log level", []string{"--workload", "w", "--log-level", "loud"}, exitUsage, "loud"},
-		{"no identity", []string{"--workload", "w", "--state-dir", state}, exitError, "weft token create"},
+		{"no identity", []string{"--workload", "w", "--state-dir", state}, exitError, "weft token join"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func Open(cfg Config, dir *statedir.Dir, log *zap.Logger) (*Manager, error) {
 		}
 	}
 	if errors.Is(stampErr, ErrNothing) {
-		return nil, errors.New("no join token is given and no identity is stored: get a token with `weft token create`, or start the program with `weft run`")
+		return nil, errors.New("no join token is given and no identity is stored: get a token with `weft token join`, or start the program with `weft run`")
 	}
 	if stampErr != nil {
 		return nil, fmt.Errorf("start from the state directory: %w", stampErr)
@@ -81,7 +81,7 @@ func (m *Manager) useToken(token jointoken.Token, stampErr error) error {
 		m.log.Warn("stored identity is replaced", zap.Error(stampErr))
 	}
 	if token.Expired(time.Now()) {
-		return fmt.Errorf("%s has expired: get a new one with `weft token create`", token)
+		return fmt.Errorf("%s has expired: get a new one with `weft token join`", token)
 	}
 	td, err := spiffeid.TrustDomainFromString(token.TrustDomain)
 	if err != nil {
@@ -102,7 +102,7 @@ func (m *Manager) useStored() error {
 	m.override()
 	material, err := load(m.dir, td, m.cfg.Namespace, time.Now())
 	if err != nil {
-		return fmt.Errorf("start from the state directory: %w: get a new token with `weft token create`", err)
+		return fmt.Errorf("start from the state directory: %w: get a new token with `weft token join`", err)
 	}
 	m.renewAt = halfLife(material)
 	m.source.Set(material)

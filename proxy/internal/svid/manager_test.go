@@ -241,7 +241,7 @@ func TestOpenRefusesReadably(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(config(""), openDir(t, t.TempDir()), zaptest.NewLogger(t)); err == nil || !strings.Contains(err.Error(), "weft token create") {
+	if _, err := Open(config(""), openDir(t, t.TempDir()), zaptest.NewLogger(t)); err == nil || !strings.Contains(err.Error(), "weft token join") {
 		t.Errorf("nothing stored and no token: want an error that says what to do, got %v", err)
 	}
 }
