@@ -65,6 +65,9 @@ func (p Process) Run(ctx context.Context) (err error) {
 	}
 	store, closeStore, err := openStore(ctx, p.Settings, p.Log)
 	if err != nil {
+		if ctx.Err() != nil { // asked to stop before it was up
+			return nil
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()

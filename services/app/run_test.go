@@ -205,6 +205,17 @@ func TestFailuresStopTheProcess(t *testing.T) {
 	}
 }
 
+// TestStopWhileStarting: whoever asks a process to stop that waits for its store gets what they asked for, not a failure.
+func TestStopWhileStarting(t *testing.T) {
+	s := settings(t)
+	s.Store.Kind, s.Store.Endpoints = app.StoreEtcd, []string{"http://127.0.0.1:1"}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := app.Run(ctx, s, zaptest.NewLogger(t), (&fake{}).build(app.Policy)); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+}
+
 // ruleless registers methods and says nothing about who may call them.
 type ruleless struct{ *fake }
 
