@@ -15,7 +15,8 @@ import (
 	"github.com/weft-mesh/weft/services/internal/kv"
 )
 
-// callTimeout bounds a call whose caller set no deadline: etcd's client otherwise waits for ever for a cluster that is away.
+// callTimeout bounds a call: etcd's client otherwise waits as long as it may for a cluster that is away. It is shorter than
+// what callers of services give, so that they hear that the store is away and not that somebody was too slow.
 const callTimeout = 10 * time.Second
 
 // Store is a kv.Store in etcd, safe for concurrent use.
@@ -127,9 +128,6 @@ func guard(key string, c kv.Condition) []clientv3.Cmp {
 }
 
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
 	return context.WithTimeout(ctx, callTimeout)
 }
 
