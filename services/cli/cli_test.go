@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -78,6 +80,11 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"run", "--", "true"}, "--account"},
 		{[]string{"delete", "route"}, "either KIND NAME or -f FILE"},
 		{[]string{"services", "--no-such-flag"}, "--help"},
+		{[]string{"services", "-o", "xml"}, "allowed are json and yaml"},
+		{[]string{"services", "--gateway", "127.0.0.1:1,nowhere"}, "missing port"},
+		{[]string{"token", "create"}, "weft token needs one of admin, join, not \"create\""},
+		{[]string{"token", "admin"}, "needs one of create, delete, list"},
+		{[]string{"run", "--account", "me"}, "the program to start"},
 	} {
 		out, code := weft(t, tc.args...)
 		if code != exitUsage || !strings.Contains(out, tc.says) {
@@ -90,6 +97,64 @@ func TestNoControlPlaneIsSaid(t *testing.T) {
 	out, code := weft(t, "get", "routes", "--gateway", "127.0.0.1:1", "--timeout", "2s")
 	if code != exitUnavailable || !strings.Contains(out, "weft up") {
 		t.Errorf("exit code %d and %q, want %d and advice", code, out, exitUnavailable)
+	}
+}
+
+// TestGatewayReplicas: the next one is asked when the first does not answer.
+func TestGatewayReplicas(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer() // serves nothing: its answer is all that is asked for
+	go func() { _ = server.Serve(ln) }()
+	t.Cleanup(server.Stop)
+	out, code := weft(t, "get", "routes", "--gateway", "127.0.0.1:1,"+ln.Addr().String())
+	if code != exitError || !strings.Contains(out, "unknown service") {
+		t.Errorf("exit code %d and %q, want the answer of the second gateway", code, out)
+	}
+}
+
+func TestNoAnswerInTimeIsSaid(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, st grpc.ServerStream) error {
+		<-st.Context().Done()
+		return nil
+	}))
+	go func() { _ = server.Serve(ln) }()
+	t.Cleanup(server.Stop)
+	out, code := weft(t, "get", "routes", "--gateway", ln.Addr().String(), "--timeout", "50ms")
+	if code != exitUnavailable || !strings.Contains(out, "no answer within 50ms") {
+		t.Errorf("exit code %d and %q, want %d and the time", code, out, exitUnavailable)
+	}
+}
+
+func TestTableKeepsItsColumns(t *testing.T) {
+	var out bytes.Buffer
+	table(&out, [][]string{{"A", "B", "C"}, {"1", "2", "3"}, {"none"}, {"long name", "4", ""}})
+	want := "A          B  C\n1          2  3\nnone\nlong name  4\n"
+	if got := out.String(); got != want {
+		t.Errorf("table:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// TestRunKeepsOnlyWhatCanBeFoundAgain: a state directory with a random name is of no use after the program.
+func TestRunKeepsOnlyWhatCanBeFoundAgain(t *testing.T) {
+	for _, tc := range []struct {
+		flags     runFlags
+		temporary bool
+	}{
+		{runFlags{account: "me"}, true},
+		{runFlags{account: "me", name: "me-1"}, false},
+		{runFlags{account: "me", stateDir: "/d"}, false},
+	} {
+		f := tc.flags
+		if err := f.complete(); err != nil || f.temporary != tc.temporary {
+			t.Errorf("%+v: temporary %v, %v", tc.flags, f.temporary, err)
+		}
 	}
 }
 

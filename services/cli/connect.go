@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 
 	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
@@ -49,7 +51,8 @@ func (o *options) connect() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient("dns:///"+o.gateway,
+	conn, err := grpc.NewClient("gateway:///"+o.gateway,
+		grpc.WithResolvers(o.replicas()),
 		grpc.WithTransportCredentials(creds),
 		grpc.WithPerRPCCredentials(bearer(token)),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
@@ -67,6 +70,17 @@ func (o *options) connect() (*client, error) {
 	}, nil
 }
 
+// replicas resolves to every gateway that was named; gRPC goes to the next when one does not answer.
+func (o *options) replicas() resolver.Builder {
+	r := manual.NewBuilderWithScheme("gateway")
+	var state resolver.State
+	for _, address := range strings.Split(o.gateway, ",") {
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: address})
+	}
+	r.InitialState(state)
+	return r
+}
+
 // call runs f with a connection and the command's time limit.
 func (o *options) call(ctx context.Context, f func(context.Context, *client) error) error {
 	c, err := o.connect()
@@ -76,7 +90,11 @@ func (o *options) call(ctx context.Context, f func(context.Context, *client) err
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	return f(ctx, c)
+	err = f(ctx, c)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return codeError{exitUnavailable, fmt.Errorf("no answer within %s (--timeout): %s", o.timeout, describe(err))}
+	}
+	return err
 }
 
 // token is the caller's credential; empty when there is none, which the gateway then refuses readably.
@@ -102,11 +120,15 @@ func (o *options) token() (string, error) {
 
 // transport is plaintext to loopback, where the gateway serves no TLS, and TLS with a SPIFFE check everywhere else.
 func (o *options) transport() (credentials.TransportCredentials, error) {
-	host, _, err := net.SplitHostPort(o.gateway)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--gateway: %w", err)}
+	local := true
+	for _, address := range strings.Split(o.gateway, ",") {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--gateway: %w", err)}
+		}
+		local = local && isLoopback(host)
 	}
-	if o.caFile == "" && isLoopback(host) {
+	if o.caFile == "" && local {
 		return insecure.NewCredentials(), nil
 	}
 	file := o.caFile

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
 
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/manifest"
@@ -146,21 +148,15 @@ func deleteCommand(o *options) *cobra.Command {
 				return err
 			}
 			vector := &typepb.RevisionVector{}
-			err = o.call(cmd.Context(), func(ctx context.Context, c *client) error {
-				for _, t := range targets {
-					rev, err := t.kind.remove(ctx, c, t.namespace, t.name, "")
-					if err != nil {
-						return err
-					}
-					fmt.Fprintf(o.streams.Out, "%s %s/%s deleted\n", t.kind.name, t.namespace, t.name)
-					advance(vector, rev)
-				}
-				return nil
-			})
-			if err != nil || !wait.enabled {
+			var missing error
+			err = o.call(cmd.Context(), func(ctx context.Context, c *client) (err error) {
+				missing, err = o.remove(ctx, c, targets, vector)
 				return err
+			})
+			if err == nil && wait.enabled && len(vector.GetRevisions()) > 0 {
+				err = o.wait(cmd.Context(), vector, wait.limit)
 			}
-			return o.wait(cmd.Context(), vector, wait.limit)
+			return cmp.Or(err, missing)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "file with manifests whose objects to delete; - is standard input")
@@ -171,6 +167,25 @@ func deleteCommand(o *options) *cobra.Command {
 type deleteTarget struct {
 	kind            kind
 	namespace, name string
+}
+
+// remove deletes the targets. One that is not there stops nothing: the first such error comes back beside, the others are said.
+func (o *options) remove(ctx context.Context, c *client, targets []deleteTarget, vector *typepb.RevisionVector) (missing, err error) {
+	for _, t := range targets {
+		rev, err := t.kind.remove(ctx, c, t.namespace, t.name, "")
+		switch {
+		case code(err) == codes.NotFound && missing == nil:
+			missing = err
+		case code(err) == codes.NotFound:
+			fmt.Fprintf(o.streams.Err, "weft: %s\n", describe(err))
+		case err != nil:
+			return missing, err
+		default:
+			fmt.Fprintf(o.streams.Out, "%s %s/%s deleted\n", t.kind.name, t.namespace, t.name)
+			advance(vector, rev)
+		}
+	}
+	return missing, nil
 }
 
 func (o *options) deleteTargets(args, files []string) ([]deleteTarget, error) {

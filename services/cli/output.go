@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -50,13 +51,22 @@ func (o *options) printJSON(data []byte) error {
 	return err
 }
 
-// table writes rows in columns, the first row being the heading.
+// table writes rows in columns, the first row being the heading. Every row gets all cells, because a missing one would end the
+// columns of the rows around it; the blanks that this leaves at the end of lines go.
 func table(w io.Writer, rows [][]string) {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	columns := 0
 	for _, row := range rows {
-		fmt.Fprintln(tw, strings.TrimRight(strings.Join(row, "\t"), "\t "))
+		columns = max(columns, len(row))
+	}
+	var b bytes.Buffer
+	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprint(tw, strings.Join(row, "\t"), strings.Repeat("\t", columns-len(row)), "\n")
 	}
 	tw.Flush()
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
 }
 
 // short is a duration with three digits at most: 1.53ms, 240µs, 2.1s.

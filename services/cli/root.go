@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,6 +46,12 @@ resiliency and observability, through a sidecar next to it.
   weft run --service web --port 8080 -- ./web  start a program in the mesh
   weft apply -f canary.yaml --wait             change something, return when it is in force
   weft top                                     who talks to whom, how well`,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if !slices.Contains([]string{"", "json", "yaml"}, o.output) {
+				return usageError{fmt.Errorf("--output %q: allowed are json and yaml", o.output)}
+			}
+			return nil
+		},
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       buildinfo.Version(),
@@ -63,8 +71,17 @@ resiliency and observability, through a sidecar next to it.
 	return root
 }
 
-// wrapUsage marks wrong arguments as usage errors, in the whole tree.
+// wrapUsage marks wrong arguments as usage errors, in the whole tree: those of a command that only has commands too.
 func wrapUsage(cmd *cobra.Command) {
+	if cmd.HasParent() && !cmd.Runnable() {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			return usageError{fmt.Errorf("%s needs one of %s%s", cmd.CommandPath(), strings.Join(names, ", "), instead(args))}
+		}
+	}
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
@@ -76,6 +93,13 @@ func wrapUsage(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		wrapUsage(c)
 	}
+}
+
+func instead(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", not %q", args[0])
 }
 
 // options are the flags that every command has.
@@ -92,7 +116,7 @@ type options struct {
 
 func (o *options) addFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&o.gateway, "gateway", envOr("WEFT_GATEWAY", "127.0.0.1:9701"), "address of the gateway's gRPC port")
+	f.StringVar(&o.gateway, "gateway", envOr("WEFT_GATEWAY", "127.0.0.1:9701"), "address of the gateway's gRPC port; of its replicas, comma-separated")
 	f.StringVar(&o.dataDir, "data-dir", envOr("WEFT_DATA_DIR", app.Default().DataDir), "directory of this machine's mesh data")
 	f.StringVar(&o.tokenFile, "token-file", os.Getenv("WEFT_TOKEN_FILE"), "file with the administrator's token (default <data-dir>/admin.token; WEFT_TOKEN holds the token itself)")
 	f.StringVar(&o.caFile, "ca", os.Getenv("WEFT_CA"), "file with the trust bundle, for a gateway on another machine (default <data-dir>/bundle.pem)")

@@ -26,6 +26,7 @@ type runFlags struct {
 	stateDir  string
 	logLevel  string
 	accessLog bool
+	temporary bool // nobody can find the state directory again: it goes with the program
 }
 
 func runCommand(o *options) *cobra.Command {
@@ -43,7 +44,12 @@ A signal (SIGTERM, SIGINT) takes the program out of the mesh first, waits up to 
 passed on. The caller's administrator's token pays for the identity; the program never sees it.`,
 		Example: `  weft run --service reviews --port 9080 --label version=v2 -- python3 reviews.py 9080
   weft run --account web --upstream reviews -- curl http://{reviews}/`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("give the program to start after --")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.complete(); err != nil {
 				return usageError{err}
@@ -88,6 +94,7 @@ func (f *runFlags) complete() error {
 		f.account = f.service
 	}
 	if f.name == "" {
+		f.temporary = f.stateDir == ""
 		f.name = f.account + "-" + suffix()
 	}
 	return nil
@@ -97,6 +104,9 @@ func (f *runFlags) complete() error {
 func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if f.temporary {
+		defer func() { _ = os.RemoveAll(f.stateDir) }() // after the sidecar has ended
+	}
 	if f.stateDir == "" {
 		f.stateDir = filepath.Join(o.dataDir, "sidecars", o.namespace+"."+f.name)
 	}
@@ -109,8 +119,8 @@ func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, 
 		return exitProgramError, err
 	}
 	defer car.stop()
-	if err := car.waitStarted(ctx, signals, o.streams.Err); err != nil {
-		return exitProgramError, err
+	if code, err := car.waitStarted(ctx, signals, o.streams.Err); err != nil {
+		return code, err
 	}
 	prog, err := startProgram(command, car.upstreams())
 	if err != nil {

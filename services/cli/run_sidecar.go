@@ -151,8 +151,9 @@ func (s *sidecar) early() bool {
 	return err != nil
 }
 
-// waitStarted blocks until the sidecar has an identity and a first configuration.
-func (s *sidecar) waitStarted(ctx context.Context, signals <-chan os.Signal, progress io.Writer) error {
+// waitStarted blocks until the sidecar has an identity and a first configuration. The code is that of `weft run` if it never
+// gets them.
+func (s *sidecar) waitStarted(ctx context.Context, signals <-chan os.Signal, progress io.Writer) (int, error) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	limit := time.After(30 * time.Second)
@@ -161,21 +162,31 @@ func (s *sidecar) waitStarted(ctx context.Context, signals <-chan os.Signal, pro
 		select {
 		case <-ticker.C:
 			if s.readPorts() == nil && s.get(ctx, "/startupz") == nil {
-				return nil
+				return 0, nil
 			}
 		case <-slow:
 			fmt.Fprintln(progress, "weft: the program starts when its sidecar has an identity and a configuration; waiting for these")
 		case err := <-s.exited:
 			s.exited <- err
-			return fmt.Errorf("sidecar could not start, its messages are above: %w", cmp.Or(err, errEnded))
+			return exitProgramError, notStarted(err)
 		case sig := <-signals:
-			return fmt.Errorf("stopped by %v before the program was started", sig)
+			number, _ := sig.(syscall.Signal)
+			return 128 + int(number), fmt.Errorf("stopped by %v before the program was started", sig)
 		case <-limit:
-			return errors.New("sidecar has no identity or configuration after 30s: see `weft status`")
+			return exitProgramError, errors.New("sidecar has no identity or configuration after 30s: see `weft status`")
 		case <-ctx.Done():
-			return ctx.Err()
+			return exitProgramError, ctx.Err()
 		}
 	}
+}
+
+// notStarted says why there is no sidecar; one that ran has told more on standard error.
+func notStarted(err error) error {
+	var exit *exec.ExitError
+	if err == nil || errors.As(err, &exit) {
+		return fmt.Errorf("sidecar could not start, its messages are above: %w", cmp.Or(err, errEnded))
+	}
+	return fmt.Errorf("sidecar could not start: %w", err)
 }
 
 func (s *sidecar) readPorts() error {
