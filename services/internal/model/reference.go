@@ -9,15 +9,17 @@ type Reference struct {
 	// Kind and key of the object that it names.
 	Kind string
 	Key  Key
+	// Reason is what traffic fails with while there is no such object; empty when no traffic depends on it.
+	Reason string
 }
 
 // References lists the services that a route names.
 func (r *Route) References() []Reference {
-	refs := []Reference{{"spec.service", KindService, Key{r.Namespace, r.Service}}}
+	refs := []Reference{{"spec.service", KindService, Key{r.Namespace, r.Service}, "no_route"}}
 	for i, rule := range r.Rules {
 		for j, b := range rule.Backends {
 			path := index(index("spec.rules", i)+".backends", j) + ".service"
-			refs = append(refs, Reference{path, KindService, Key{r.Namespace, b.Service}})
+			refs = append(refs, Reference{path, KindService, Key{r.Namespace, b.Service}, "no_backend"})
 		}
 	}
 	return refs
@@ -27,18 +29,22 @@ func (r *Route) References() []Reference {
 func (w *Workload) References() []Reference {
 	var refs []Reference
 	for i, name := range w.Services {
-		refs = append(refs, Reference{index("spec.services", i), KindService, Key{w.Namespace, name}})
+		refs = append(refs, Reference{index("spec.services", i), KindService, Key{w.Namespace, name}, ""})
 	}
 	return refs
 }
 
 // Unresolved turns the references whose object does not exist into warnings. Such references are accepted: the object may
-// come later, and until then the traffic has no backend.
+// come later, and until then the traffic fails.
 func Unresolved(refs []Reference, exists func(kind string, key Key) bool) []Violation {
 	var v violations
 	for _, r := range refs {
-		if !exists(r.Kind, r.Key) {
-			v.add(r.Path, "there is no %s %q; traffic for it fails with no_backend until there is", r.Kind, r.Key)
+		switch {
+		case exists(r.Kind, r.Key):
+		case r.Reason == "":
+			v.add(r.Path, "there is no %s %q", r.Kind, r.Key)
+		default:
+			v.add(r.Path, "there is no %s %q; traffic for it fails with %s until there is", r.Kind, r.Key, r.Reason)
 		}
 	}
 	return v

@@ -19,6 +19,25 @@ func TestUnresolvedReferences(t *testing.T) {
 	}
 }
 
+// TestUnresolvedSaysWhatFails: a call to a service that is not there finds no route, one to a backend that is not there no backend.
+func TestUnresolvedSaysWhatFails(t *testing.T) {
+	r := Route{Meta: meta("a"), Service: "s", Rules: []RouteRule{{Backends: []Backend{{Service: "b"}}}}}
+	w := Workload{Meta: meta("w"), Services: []string{"s"}}
+	nothing := func(string, Key) bool { return false }
+	var got []string
+	for _, v := range append(Unresolved(r.References(), nothing), Unresolved(w.References(), nothing)...) {
+		got = append(got, v.Problem)
+	}
+	want := []string{
+		`there is no Service "default/s"; traffic for it fails with no_route until there is`,
+		`there is no Service "default/b"; traffic for it fails with no_backend until there is`,
+		`there is no Service "default/s"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
 func TestTheOldestRouteHolds(t *testing.T) {
 	day := time.Unix(1000, 0)
 	at := func(name, service string, created time.Time) Route {
