@@ -28,7 +28,7 @@ const (
 type Connect func(address string) (*grpc.ClientConn, error)
 
 // Session is one conversation. It returns when the conversation is over, with the reason. It calls good once the replica has
-// proved useful, which forgets earlier failures.
+// proved useful.
 type Session func(ctx context.Context, conn *grpc.ClientConn, good func()) error
 
 // Config says whom to talk to.
@@ -115,11 +115,18 @@ func (l *Link) once(ctx context.Context, address string, session Session, wait *
 	l.status.Address = address
 	l.status.Sessions++
 	l.mu.Unlock()
+	var since time.Time
 	good := func() {
-		wait.Reset()
+		since = time.Now()
 		l.good(address)
 	}
-	if err := session(ctx, conn, good); err != nil {
+	err = session(ctx, conn, good)
+	// Only a conversation that lasted forgets earlier failures: two sidecars of one name, each of which ends the other's, would
+	// otherwise come back at full speed for ever.
+	if !since.IsZero() && time.Since(since) >= lastDelay {
+		wait.Reset()
+	}
+	if err != nil {
 		return fmt.Errorf("%s at %s: %w", l.cfg.Service, address, err)
 	}
 	return nil

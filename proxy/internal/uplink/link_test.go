@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/weft-mesh/weft/internal/backoff"
 )
 
 func connect(address string) (*grpc.ClientConn, error) {
@@ -58,6 +60,37 @@ func TestLinkGoesFromReplicaToReplicaAndLogsChangesOnly(t *testing.T) {
 		// One loss at the beginning, the connection, its loss; nothing for the attempts in between.
 		if len(messages) != 3 {
 			t.Errorf("log: %q", messages)
+		}
+	})
+}
+
+// TestShortSessionsSlowDown: a replica that accepts every session and ends it soon is not asked at full speed for ever; one
+// session that lasted makes the next one quick again.
+func TestShortSessionsSlowDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, err := New(Config{Service: "discovery", Addresses: []string{"a"}, Connect: connect}, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var begun []time.Time
+		_ = link.Run(ctx, func(_ context.Context, _ *grpc.ClientConn, good func()) error {
+			begun = append(begun, time.Now())
+			good()
+			switch len(begun) {
+			case 20:
+				_ = backoff.Sleep(ctx, lastDelay)
+			case 21:
+				cancel()
+			}
+			return errors.New("replaced")
+		})
+		if waited := begun[19].Sub(begun[9]); waited < 15*firstDelay { // jitter is full: about 15 s, and at most 1 s if nothing slowed them down
+			t.Errorf("ten short sessions within %v", waited)
+		}
+		if waited := begun[20].Sub(begun[19]) - lastDelay; waited > firstDelay {
+			t.Errorf("%v until the session after one that lasted", waited)
 		}
 	})
 }
