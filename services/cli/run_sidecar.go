@@ -112,12 +112,14 @@ func (o *options) proxyArgs(f *runFlags) []string {
 	return args
 }
 
-// supervise runs weft-proxy until stop, starting it again with a pause when it dies. It finds its identity and
+// supervise runs weft-proxy until stop, starting it again when it dies: at once if it had been up for a while, because the
+// program's calls are refused until it is back, else after a pause. It finds its identity and
 // configuration in its state directory then, so the token is of use only once.
 func (s *sidecar) supervise(binary string, args []string, token string, out Streams) {
 	defer close(s.done)
-	const pause = 200 * time.Millisecond
+	const pause, while = 200 * time.Millisecond, 5 * time.Second
 	for first := true; ; first = false {
+		begun := time.Now()
 		cmd := exec.Command(binary, args...)
 		cmd.Stdout, cmd.Stderr = out.Out, out.Err
 		cmd.Env = append(os.Environ(), token)
@@ -141,7 +143,9 @@ func (s *sidecar) supervise(binary string, args []string, token string, out Stre
 			return
 		}
 		fmt.Fprintf(out.Err, "weft: sidecar ended (%v), starting it again\n", err)
-		time.Sleep(pause)
+		if time.Since(begun) < while {
+			time.Sleep(pause)
+		}
 	}
 }
 
