@@ -50,7 +50,7 @@ type Target struct {
 
 // Outcome is what became of a try.
 type Outcome struct {
-	// Latency until the response began.
+	// Latency from when there was a connection until the response began.
 	Latency time.Duration
 	// Failed: the endpoint broke off, or answered that it cannot (5xx).
 	Failed bool

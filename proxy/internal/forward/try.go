@@ -125,11 +125,12 @@ func (x *exchange) tries() error {
 
 // try makes one attempt. A nil failure means that the client has its response, or cannot get one any more.
 func (x *exchange) try(target Target, fresh bool) *failure {
-	begin := time.Now()
 	up, f := x.connect(target, fresh)
 	if f != nil {
 		return f
 	}
+	// A handshake is paid once for many requests: counted in, it would keep later ones away from an endpoint as good as any.
+	begin := time.Now()
 	x.up = up
 	x.live.use(up)
 	up.Arm(x.engine.cfg.StreamIdle)
