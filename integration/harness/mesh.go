@@ -134,11 +134,15 @@ func (m *Mesh) startAll(ctx context.Context) error {
 	return nil
 }
 
-// Up starts an instance that was stopped or killed, by its name, and waits until it is ready.
+// Up starts an instance that was stopped or killed, by its name, and waits until it is ready. One that runs stays: scripts
+// name the services one after the other, which are one process when all are in one.
 func (m *Mesh) Up(ctx context.Context, name string) error {
 	in, err := m.find(name)
 	if err != nil {
 		return err
+	}
+	if in.process != nil && !in.process.Ended() {
+		return m.waitReady(ctx, in)
 	}
 	if err := m.launch(ctx, in); err != nil {
 		return err

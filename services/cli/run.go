@@ -114,7 +114,15 @@ func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, 
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	car, err := o.startSidecar(ctx, f)
+	binary, err := findProxy(f.proxy)
+	if err != nil {
+		return exitProgramError, err
+	}
+	token, code, err := o.joinToken(ctx, f, signals)
+	if err != nil {
+		return code, err
+	}
+	car, err := o.startSidecar(f, binary, token)
 	if err != nil {
 		return exitProgramError, err
 	}

@@ -22,13 +22,13 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
-	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 )
 
 // sidecar is a weft-proxy process that belongs to one `weft run`. It is started again when it dies.
 type sidecar struct {
 	dir   string
+	last  os.FileInfo // of the ports.json of an earlier run, which the sidecar takes its ports from; nil without one
 	ports ports
 
 	mu      sync.Mutex
@@ -47,26 +47,14 @@ type ports struct {
 	Upstreams map[string]string `json:"upstreams"`
 }
 
-// startSidecar mints a token for the workload and starts weft-proxy with it.
-func (o *options) startSidecar(ctx context.Context, f *runFlags) (*sidecar, error) {
-	binary, err := findProxy(f.proxy)
-	if err != nil {
-		return nil, err
-	}
-	req := &identitypb.CreateJoinTokenRequest{Namespace: o.namespace, Account: f.account}
-	if f.service != "" {
-		req.Services = []string{f.service}
-	}
-	resp, err := o.createJoinToken(ctx, req, "")
-	if err != nil {
-		return nil, fmt.Errorf("join token for account %s/%s: %w", o.namespace, f.account, err)
-	}
+// startSidecar starts weft-proxy with a token for the workload, or without one when it has an identity already.
+func (o *options) startSidecar(f *runFlags, binary, token string) (*sidecar, error) {
 	if err := os.MkdirAll(f.stateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	car := &sidecar{dir: f.stateDir, exited: make(chan error, 1), done: make(chan struct{})}
-	_ = os.Remove(filepath.Join(f.stateDir, portsFile))
-	go car.supervise(binary, o.proxyArgs(f), "WEFT_JOIN_TOKEN="+resp.GetToken(), o.streams)
+	car.last, _ = os.Stat(filepath.Join(f.stateDir, portsFile))
+	go car.supervise(binary, o.proxyArgs(f), "WEFT_JOIN_TOKEN="+token, o.streams)
 	return car, nil
 }
 
@@ -150,9 +138,12 @@ func (s *sidecar) supervise(binary string, args []string, token string, out Stre
 }
 
 // early says that the sidecar has never been up: starting it again would not help.
-func (s *sidecar) early() bool {
-	_, err := os.Stat(filepath.Join(s.dir, portsFile))
-	return err != nil
+func (s *sidecar) early() bool { return !s.up() }
+
+// up says that this run's sidecar has written where it listens.
+func (s *sidecar) up() bool {
+	info, err := os.Stat(filepath.Join(s.dir, portsFile))
+	return err == nil && (s.last == nil || !os.SameFile(s.last, info) || !s.last.ModTime().Equal(info.ModTime()))
 }
 
 // waitStarted blocks until the sidecar has an identity and a first configuration. The code is that of `weft run` if it never
@@ -165,7 +156,7 @@ func (s *sidecar) waitStarted(ctx context.Context, signals <-chan os.Signal, pro
 	for {
 		select {
 		case <-ticker.C:
-			if s.readPorts() == nil && s.get(ctx, "/startupz") == nil {
+			if s.up() && s.readPorts() == nil && s.get(ctx, "/startupz") == nil {
 				return 0, nil
 			}
 		case <-slow:
