@@ -62,8 +62,8 @@ type Outcome struct {
 
 // Session is what the listener knows of the client's connection.
 type Session interface {
-	// Idle marks the wait for another request; false: end now.
-	Idle() bool
+	// Idle marks the wait for another request.
+	Idle()
 	// Busy marks the beginning of an exchange; false: the session was ended.
 	Busy() bool
 	// Draining: this exchange should be the last.

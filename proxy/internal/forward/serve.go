@@ -55,21 +55,16 @@ func (e *Engine) Serve(ctx context.Context, session Session, conn *wire.Conn, de
 	e.add(&x.live)
 	defer e.remove(&x.live)
 	defer conn.Close()
-	for first := true; x.await(first); first = false {
-		if !x.serve() {
-			return
-		}
+	for x.await() && x.serve() {
 	}
 }
 
 // await waits for the first bytes of a request.
-func (x *exchange) await(first bool) bool {
+func (x *exchange) await() bool {
 	if len(x.client.Buffered()) > 0 {
 		return true
 	}
-	if !x.session.Idle() && !first {
-		return false
-	}
+	x.session.Idle()
 	x.client.Arm(x.engine.cfg.KeepAlive)
 	if x.client.Fill() != nil {
 		return false

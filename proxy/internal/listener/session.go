@@ -3,6 +3,7 @@ package listener
 import (
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // Session is an accepted connection.
@@ -21,15 +22,14 @@ const (
 	ended
 )
 
-// Idle marks that the session waits for another request; it may be closed in the meantime. It reports false when the loop
-// drains: then the session should end instead.
-func (s *Session) Idle() bool {
-	if s.loop.Draining() {
-		return false
-	}
+// Idle marks that the session waits for another request; it may be closed in the meantime. When the loop drains already, the
+// session has the same grace as those that were idle when draining began: its last response, which did not announce an end, was
+// on its way then, and so may be the next request.
+func (s *Session) Idle() {
 	s.state.CompareAndSwap(busy, idle)
-	// Draining that began in between leaves the session a grace, like any other idle one.
-	return true
+	if s.loop.Draining() {
+		time.AfterFunc(idleGrace, s.endIdle)
+	}
 }
 
 // Busy marks the beginning of an exchange. It reports false when the session was ended while idle.
