@@ -55,7 +55,7 @@ func (l *leases) hold(now *session, key model.Key, revision int64) *session {
 		return now
 	}
 	if old := l.sessions[key]; old != nil {
-		l.end(old, fault.New(fault.Unavailable, "workload %q has registered on another stream", key))
+		l.end(old, fault.New(fault.Unavailable, "workload %q has registered on another stream; if that goes on, two programs run under one name", key))
 	}
 	now = &session{key: key, revision: revision, done: make(chan struct{})}
 	l.sessions[key] = now
