@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -22,37 +19,11 @@ import (
 
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	"github.com/weft-mesh/weft/internal/spiffe"
-	"github.com/weft-mesh/weft/internal/spiffe/jointoken"
 	"github.com/weft-mesh/weft/proxy/internal/uplink"
 )
 
 // answerTimeout bounds one exchange with a replica.
 const answerTimeout = 10 * time.Second
-
-// tokenTLS accepts a server whose chain ends in an authority that the token names, and which is the identity service.
-func tokenTLS(token jointoken.Token, td spiffeid.TrustDomain) (*tls.Config, error) {
-	want, err := spiffe.ID(td, spiffe.Account{Namespace: spiffe.SystemNamespace, Name: identityService})
-	if err != nil {
-		return nil, err
-	}
-	verify := func(state tls.ConnectionState) error {
-		anchor, err := token.Anchor(state.PeerCertificates)
-		if err != nil {
-			return err
-		}
-		bundle := x509bundle.FromX509Authorities(td, []*x509.Certificate{anchor})
-		id, _, err := x509svid.Verify(state.PeerCertificates, bundle)
-		if err != nil {
-			return fmt.Errorf("verify identity service: %w", err)
-		}
-		if id != want {
-			return fmt.Errorf("server is %q, expected %q", id, want)
-		}
-		return nil
-	}
-	// Names are not what identifies the server: VerifyConnection does, by the hashes in the token.
-	return &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, VerifyConnection: verify}, nil
-}
 
 // issue asks replica after replica until one has issued an SVID, or refused the token.
 func (m *Manager) issue(ctx context.Context, connect uplink.Connect, token string) error {

@@ -196,7 +196,7 @@ func (m *Manager) Run(ctx context.Context) error {
 }
 
 func (m *Manager) redeem(ctx context.Context) error {
-	config, err := tokenTLS(*m.token, m.td)
+	config, err := jointoken.TLS(*m.token, m.td, identityService)
 	if err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func TestTokenOfAnotherControlPlaneIsNotTrusted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := tokenTLS(token, m.TrustDomain())
+	config, err := jointoken.TLS(token, m.TrustDomain(), identityService)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package selfid
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
@@ -90,7 +88,7 @@ func (r *Remote) redeem(ctx context.Context, token jointoken.Token, req *identit
 	if token.TrustDomain != r.cfg.TrustDomain.Name() {
 		return Issued{}, fmt.Errorf("join token is for trust domain %q, this process is of %q", token.TrustDomain, r.cfg.TrustDomain.Name())
 	}
-	check, err := r.joinTLS(token)
+	check, err := jointoken.TLS(token, r.cfg.TrustDomain, identityService)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -116,30 +114,6 @@ func (r *Remote) redeemAt(ctx context.Context, addr string, check *tls.Config, r
 	}
 	defer func() { _ = conn.Close() }() // what was wanted has come or not by then
 	return r.issue(ctx, conn, req)
-}
-
-// joinTLS trusts a server that presents an authority that the token names and proves by it to be the identity service.
-func (r *Remote) joinTLS(token jointoken.Token) (*tls.Config, error) {
-	want, err := spiffe.ID(r.cfg.TrustDomain, spiffe.Account{Namespace: spiffe.SystemNamespace, Name: identityService})
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		MinVersion:         tls.VersionTLS13,
-		InsecureSkipVerify: true, // VerifyConnection checks against the token's hashes instead
-		VerifyConnection: func(state tls.ConnectionState) error {
-			anchor, err := token.Anchor(state.PeerCertificates)
-			if err != nil {
-				return err
-			}
-			bundle := x509bundle.FromX509Authorities(r.cfg.TrustDomain, []*x509.Certificate{anchor})
-			id, _, err := x509svid.Verify(state.PeerCertificates, bundle)
-			if err != nil {
-				return fmt.Errorf("verify identity service: %w", err)
-			}
-			return spiffe.OneOf(want)(id)
-		},
-	}, nil
 }
 
 func (r *Remote) issue(ctx context.Context, conn grpc.ClientConnInterface, req *identitypb.IssueX509SVIDRequest) (Issued, error) {
