@@ -161,9 +161,18 @@ func (c *Client) publish() {
 		c.deps.OnBundle(bundle, revision)
 	}
 	c.sequence++
-	c.deps.Holder.Store(c.state.Table(c.sequence))
+	t := c.state.Table(c.sequence)
+	if last := c.deps.Holder.Load(); serves(last) && !serves(t) {
+		// The workload is no longer in the catalogue, mostly because this sidecar has just taken it out. Callers hear of it on
+		// their own; who has not heard yet is served until the end, and judged by the access rules as ever.
+		t.Inbound = last.Inbound
+	}
+	c.deps.Holder.Store(t)
 	c.unpublished = false
 }
+
+// serves says whether the sidecar's workload is an endpoint of some service.
+func serves(t *table.Table) bool { return t != nil && t.Inbound != nil && len(t.Inbound.Ports) > 0 }
 
 // answer closes the wishes that an update has settled: by a body, by a refusal, or by saying that there is none. With the
 // first table every wish is settled, for nothing is missing then. The caller holds mu.

@@ -164,6 +164,37 @@ func TestTableIsThereWhenTheAckIs(t *testing.T) {
 	})
 }
 
+// TestR3_WhoHasNotHeardIsServed: the configuration of a workload that was deregistered is empty, and must not make its sidecar
+// refuse callers that have not heard of it.
+func TestR3_WhoHasNotHeardIsServed(t *testing.T) {
+	inbound := func(version string, ports ...uint32) *configpb.Resource {
+		in := &configpb.Inbound{Namespace: "default", Account: "web", Workload: "web-1"}
+		for _, p := range ports {
+			in.Ports = append(in.Ports, &configpb.InboundPort{Service: "default/web", TargetPort: p})
+		}
+		return &configpb.Resource{Name: "inbound", Version: version, Body: &configpb.Resource_Inbound{Inbound: in}}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, t.TempDir(), 1)
+		defer r.stop()
+		st := r.next()
+		for i, step := range []struct {
+			sent *configpb.Update
+			want uint16
+		}{
+			{&configpb.Update{Resources: []*configpb.Resource{inbound("1", 8080)}, Current: true}, 8080},
+			{&configpb.Update{Resources: []*configpb.Resource{inbound("2")}, Current: true}, 8080},
+			{&configpb.Update{Removed: []string{"inbound"}, Current: true}, 8080},
+			{&configpb.Update{Resources: []*configpb.Resource{inbound("3", 9090)}, Current: true}, 9090},
+		} {
+			st.Update(step.sent)
+			if got := r.holder.Load().Inbound; got == nil || len(got.Ports) != 1 || got.Ports[0].TargetPort != step.want {
+				t.Errorf("step %d: inbound %+v, want port %d", i, got, step.want)
+			}
+		}
+	})
+}
+
 func TestWantSubscribesOnceAndIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, t.TempDir(), 1)
