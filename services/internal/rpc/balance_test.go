@@ -2,10 +2,12 @@ package rpc_test
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
 	"go.uber.org/zap/zaptest"
+	"google.golang.org/grpc/connectivity"
 
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	"github.com/weft-mesh/weft/internal/testca"
@@ -14,6 +16,11 @@ import (
 
 // replica is a server on loopback that counts its calls; stop drains it.
 func replica(t *testing.T, ca *testca.CA, calls chan<- string, name string) (address string, stop func()) {
+	t.Helper()
+	return replicaOn(t, 0, ca, calls, name)
+}
+
+func replicaOn(t *testing.T, port int, ca *testca.CA, calls chan<- string, name string) (address string, stop func()) {
 	t.Helper()
 	server, err := rpc.NewServer(rpc.ServerConfig{Log: zaptest.NewLogger(t), Trust: ca.Source(t, system("policy"))})
 	if err != nil {
@@ -25,7 +32,7 @@ func replica(t *testing.T, ca *testca.CA, calls chan<- string, name string) (add
 	}})
 	allow(rpc.Anyone())(server.Registrar())
 	server.SetServing(true)
-	l, err := rpc.Listen(t.Context(), "127.0.0.1", 0)
+	l, err := rpc.Listen(t.Context(), "127.0.0.1", port)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,5 +81,30 @@ func TestCallsGoRoundTheReplicas(t *testing.T) {
 		if at := <-calls; at != "b" {
 			t.Fatalf("call went to %q, which has drained", at)
 		}
+	}
+}
+
+// TestReplicaThatIsBackIsFound: a call does not fail because the replica was away when the connection was tried last.
+func TestReplicaThatIsBackIsFound(t *testing.T) {
+	ca := testca.New(t, "weft.local")
+	calls := make(chan string, 1)
+	address, stop := replica(t, ca, calls, "before")
+	stop()
+	conn, err := rpc.Dial(rpc.DialConfig{
+		Service: "policy", Trust: ca.Source(t, system("gateway")), TrustDomain: ca.TrustDomain(), Addresses: []string{address, "127.0.0.1:1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	client := identitypb.NewIdentityServiceClient(conn)
+	for conn.GetState() != connectivity.TransientFailure {
+		if err := call(t, client); err == nil {
+			t.Fatal("somebody answered")
+		}
+	}
+	replicaOn(t, int(netip.MustParseAddrPort(address).Port()), ca, calls, "after")
+	if err := call(t, client); err != nil {
+		t.Errorf("call right after the replica came back = %v", err)
 	}
 }

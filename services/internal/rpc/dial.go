@@ -9,6 +9,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/health" // lets round_robin leave out replicas that say they are not serving
 	"google.golang.org/grpc/keepalive"
@@ -17,6 +18,10 @@ import (
 
 	"github.com/weft-mesh/weft/internal/spiffe"
 )
+
+// reconnectTime is how long a unary call waits for a replica when none can be reached: longer than one is left alone after a
+// failed attempt, so that one that is back already is found before the call fails.
+const reconnectTime, reconnectDelay = 2 * time.Second, time.Second
 
 // callTimeout bounds a unary call whose caller set no deadline, so that nothing waits for ever on a half-dead peer.
 const callTimeout = 15 * time.Second
@@ -75,13 +80,13 @@ func Dial(cfg DialConfig) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(credentials.NewTLS(spiffe.ClientTLS(cfg.Trust, spiffe.OneOf(want)))),
 		grpc.WithContextDialer(dialer(cfg.InMemory)),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectDelay},
 			MinConnectTimeout: 3 * time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithIdleTimeout(0),
-		grpc.WithUnaryInterceptor(waitUnary(cfg.Trust)),
+		grpc.WithUnaryInterceptor(waitUnary(cfg.Trust, !cfg.Direct)),
 		grpc.WithStreamInterceptor(waitStream(cfg.Trust)),
 	)
 	if err != nil {
@@ -98,7 +103,7 @@ func dialer(inMemory func(context.Context) (net.Conn, error)) func(context.Conte
 	return func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
 }
 
-func waitUnary(trust *spiffe.Source) grpc.UnaryClientInterceptor {
+func waitUnary(trust *spiffe.Source, reconnect bool) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		if _, ok := ctx.Deadline(); !ok {
 			var cancel context.CancelFunc
@@ -108,12 +113,23 @@ func waitUnary(trust *spiffe.Source) grpc.UnaryClientInterceptor {
 		if err := waitTrust(ctx, trust, method); err != nil {
 			return err
 		}
+		if reconnect {
+			waitReplica(ctx, cc)
+		}
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
 }
 
+// waitReplica waits for a moment while no replica can be reached: the one that works may have been away when it was tried last.
+func waitReplica(ctx context.Context, cc *grpc.ClientConn) {
+	ctx, cancel := context.WithTimeout(ctx, reconnectTime)
+	defer cancel()
+	for cc.GetState() == connectivity.TransientFailure && cc.WaitForStateChange(ctx, connectivity.TransientFailure) {
+	}
+}
+
 // waitStream also makes streams wait for a replica that serves: they are watches, which have nothing better to do. Unary calls
-// fail at once, because somebody waits for their answer.
+// fail soon, because somebody waits for their answer.
 func waitStream(trust *spiffe.Source) grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		if err := waitTrust(ctx, trust, method); err != nil {
