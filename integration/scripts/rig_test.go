@@ -74,13 +74,17 @@ func (r *rig) debianPath() string {
 	return out
 }
 
-// condition adds [split] and [program:NAME].
+// condition adds [split] and [program:NAME]. In CI every program has to be there.
 func (r *rig) condition(cond string) (bool, error) {
 	if cond == "split" {
 		return r.split, nil
 	}
 	if name, ok := strings.CutPrefix(cond, "program:"); ok {
-		return r.has(name), nil
+		there := r.has(name)
+		if !there && os.Getenv("CI") != "" {
+			return false, fmt.Errorf("%s is missing, and in CI nothing may be left out", name)
+		}
+		return there, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
