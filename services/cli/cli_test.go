@@ -126,8 +126,8 @@ func TestNoAnswerInTimeIsSaid(t *testing.T) {
 	}))
 	go func() { _ = server.Serve(ln) }()
 	t.Cleanup(server.Stop)
-	out, code := weft(t, "get", "routes", "--gateway", ln.Addr().String(), "--timeout", "50ms")
-	if code != exitUnavailable || !strings.Contains(out, "no answer within 50ms") {
+	out, code := weft(t, "get", "routes", "--gateway", ln.Addr().String(), "--timeout", "500ms")
+	if code != exitUnavailable || !strings.Contains(out, "no answer within 500ms") {
 		t.Errorf("exit code %d and %q, want %d and the time", code, out, exitUnavailable)
 	}
 }
