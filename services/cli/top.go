@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	telemetrypb "github.com/weft-mesh/weft/gen/weft/telemetry/v1alpha1"
@@ -56,7 +57,13 @@ counts once, where its client's sidecar counted it. A success is anything but a 
 			}
 			req := &telemetrypb.QueryEdgesRequest{Window: durationpb.New(window), GroupBy: view.group, Namespace: namespaceOf(o, all), Cumulative: cumulative}
 			for {
-				if err := o.top(cmd.Context(), req, view, every > 0); err != nil || every <= 0 {
+				err := o.top(cmd.Context(), req, view, every > 0)
+				switch {
+				case every <= 0:
+					return err
+				case code(err) == codes.Unavailable:
+					fmt.Fprintln(o.streams.Err, "the control plane does not answer; trying again")
+				case err != nil:
 					return err
 				}
 				select {

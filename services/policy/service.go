@@ -59,7 +59,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		OnReset: func(reason string) { resets.WithLabelValues(reason).Inc() },
 	}, routes().State().Mirror(), accessPolicies().State().Mirror(), meshConfigs().State().Mirror())
 	s.routes = resource.New(deps.Store, routes(), s.feed.Stamp, resource.Hooks[model.Route]{Warn: s.warnRoute})
-	s.accessPolicies = resource.New(deps.Store, accessPolicies(), s.feed.Stamp, resource.Hooks[model.AccessPolicy]{})
+	s.accessPolicies = resource.New(deps.Store, accessPolicies(), s.feed.Stamp, resource.Hooks[model.AccessPolicy]{
+		Warn: func(_ context.Context, p *model.AccessPolicy) ([]model.Violation, error) { return p.Idle(), nil },
+	})
 	s.meshConfigs = resource.New(deps.Store, meshConfigs(), s.feed.Stamp, resource.Hooks[model.MeshConfig]{})
 	return s, nil
 }

@@ -77,3 +77,18 @@ func (r *Route) Overlaps(others []Route) []Violation {
 	}
 	return []Violation{{"spec.service", fmt.Sprintf("%d other route(s) are for service %q too; only route %q holds, being the oldest", rivals, r.Service, winner.Name)}}
 }
+
+// Idle returns what allows less than its author may think: a rule without sources lets nobody in, and a policy without rules lets
+// nothing through.
+func (p *AccessPolicy) Idle() []Violation {
+	if len(p.Allow) == 0 {
+		return []Violation{{"spec.allow", "is empty: nothing passes to account \"" + p.Account + "\" by this policy"}}
+	}
+	var out []Violation
+	for i, r := range p.Allow {
+		if len(r.From) == 0 {
+			out = append(out, Violation{fmt.Sprintf("spec.allow[%d].from", i), "is empty: this rule lets nobody in"})
+		}
+	}
+	return out
+}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -67,6 +68,26 @@ func TestAdmits(t *testing.T) {
 	}{{"default", "reviews", true}, {"blue", "reviews", true}, {"red", "reviews", false}, {"default", "x", false}, {"blue", "blue/reviews", false}} {
 		if got := s.Admits(tc.namespace, tc.account); got != tc.want {
 			t.Errorf("%s/%s: want %v, got %v", tc.namespace, tc.account, tc.want, got)
+		}
+	}
+}
+
+func TestIdleAccessIsSaid(t *testing.T) {
+	someone := AccessRule{From: []AccessSource{{Account: "web"}}}
+	for name, tc := range map[string]struct {
+		allow []AccessRule
+		want  []string
+	}{
+		"no rule":          {nil, []string{"spec.allow"}},
+		"a rule for all":   {[]AccessRule{someone}, nil},
+		"one without from": {[]AccessRule{someone, {}}, []string{"spec.allow[1].from"}},
+	} {
+		var got []string
+		for _, v := range (&AccessPolicy{Account: "ratings", Allow: tc.allow}).Idle() {
+			got = append(got, v.Path)
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s: warned about %q, want %q", name, got, tc.want)
 		}
 	}
 }
