@@ -243,7 +243,27 @@ func (d *demo) inSync(ctx context.Context) error {
 
 func (d *demo) stepTop(ctx context.Context) error {
 	d.out.heading("Who talks to whom")
-	_, err := d.show(ctx, "weft top --window 10s", "top", "--window", "10s")
+	// Telemetry has been restarted too: it knows a window once it has heard two reports of a sidecar.
+	err := d.eventuallyPromise(ctx, "the sidecars report to the new telemetry", func() error {
+		e, err := d.top(ctx, "--window", "10s")
+		if err != nil {
+			return err
+		}
+		busy := map[string]bool{}
+		for _, r := range e.Rows {
+			busy[r.Edge.Service] = busy[r.Edge.Service] || r.Requests != "" && r.Requests != "0"
+		}
+		for _, service := range []string{"default/web", "default/reviews", "default/cart", "default/ratings"} {
+			if !busy[service] {
+				return fmt.Errorf("no requests to %s yet", service)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = d.show(ctx, "weft top --window 10s", "top", "--window", "10s")
 	return err
 }
 
