@@ -223,13 +223,19 @@ func TestR4_StaleConnectionIsFoundBeforeUse(t *testing.T) {
 		closed <- struct{}{}
 	})))
 	c := m.Client("shop")
-	cl, url := client(t), "http://"+c.Upstream("web")+"/"
+	// One connection of the client's, so that each request begins after the sidecar has put the connection of the last away.
+	conn, err := net.Dial("tcp", c.Upstream("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answers := bufio.NewReader(conn)
 	for range 5 {
-		resp, err := cl.Post(url, "text/plain", strings.NewReader("x"))
+		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 1\r\n\r\nx")
+		resp, err := http.ReadResponse(answers, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
 		if resp.StatusCode != 200 {
 			t.Errorf("got %d", resp.StatusCode)
 		}
