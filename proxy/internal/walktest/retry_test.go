@@ -241,8 +241,10 @@ func TestR4_StaleConnectionIsFoundBeforeUse(t *testing.T) {
 		}
 		<-closed // loopback delivers the end at once
 	}
-	if stale := c.Outbound.Connections().Stale.Load(); stale != 4 {
-		t.Errorf("%d stale connections", stale)
+	// Each was found out before it was used. (One may be found when it is put away already, and does not count as stale.)
+	n := c.Outbound.Connections()
+	if n.Reused.Load() != 0 || n.Dialled.Load() != 5 || n.Stale.Load() == 0 {
+		t.Errorf("%d connections were dialled, %d used again, %d found stale", n.Dialled.Load(), n.Reused.Load(), n.Stale.Load())
 	}
 }
 
