@@ -28,10 +28,10 @@ type demo struct {
 
 	free      *harness.Ports
 	ports     map[string]int // of the control plane, by flag
-	plane     *process
-	shop      map[string]*process // by workload name
+	plane     *harness.Process
+	shop      map[string]*harness.Process // by workload name
 	tally     *watcher
-	processes []*process
+	processes []*harness.Process
 
 	languages   []string
 	propagation []time.Duration
@@ -80,10 +80,8 @@ func (d *demo) startPlane(ctx context.Context) (time.Duration, error) {
 	}
 	d.plane = p
 	err = d.eventually(ctx, 30*time.Second, func() error {
-		select {
-		case <-p.ended:
-			return fatal{errors.New("weft up ended")}
-		default:
+		if p.Ended() {
+			return harness.Fatal{Err: errors.New("weft up ended")}
 		}
 		status, err := d.status(ctx)
 		if err != nil {
@@ -176,24 +174,11 @@ func (d *demo) apply(ctx context.Context, name, manifest string) error {
 	return err
 }
 
-// fatal ends eventually at once.
-type fatal struct{ error }
-
-// eventually repeats a check until it passes.
+// eventually repeats a check until it passes, for so long at most.
 func (d *demo) eventually(ctx context.Context, limit time.Duration, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for {
-		err := check()
-		if err == nil || errors.As(err, &fatal{}) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("after %s: %w", limit, err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	return harness.Eventually(ctx, check)
 }
 
 // pause lets time pass, or ends early when the demo does.
@@ -210,18 +195,18 @@ func pause(ctx context.Context, d time.Duration) error {
 func (d *demo) stop() {
 	for _, p := range d.processes {
 		if p != d.plane {
-			p.signal(syscall.SIGTERM)
+			p.Signal(syscall.SIGTERM)
 		}
 	}
 	for _, p := range d.processes {
-		if p != d.plane && !p.wait(15*time.Second) {
-			p.signal(syscall.SIGKILL)
+		if p != d.plane && !p.Wait(15*time.Second) {
+			p.Signal(syscall.SIGKILL)
 		}
 	}
 	if d.plane != nil {
-		d.plane.signal(syscall.SIGTERM)
-		if !d.plane.wait(15 * time.Second) {
-			d.plane.signal(syscall.SIGKILL)
+		d.plane.Signal(syscall.SIGTERM)
+		if !d.plane.Wait(15 * time.Second) {
+			d.plane.Signal(syscall.SIGKILL)
 		}
 	}
 }
@@ -230,10 +215,10 @@ func (d *demo) stop() {
 func (d *demo) dumpLogs(w io.Writer) {
 	const tail = 1500
 	for _, p := range d.processes {
-		data, err := os.ReadFile(p.log)
+		data, err := os.ReadFile(p.Log)
 		if err != nil || len(data) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "\n--- %s\n%s\n", p.name, data[max(0, len(data)-tail):])
+		fmt.Fprintf(w, "\n--- %s\n%s\n", p.Name, data[max(0, len(data)-tail):])
 	}
 }

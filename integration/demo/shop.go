@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/weft-mesh/weft/integration/harness"
 )
 
 // member is one program of the shop, as `weft run` starts it.
@@ -25,7 +27,7 @@ func (d *demo) startShop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.shop = map[string]*process{}
+	d.shop = map[string]*harness.Process{}
 	for _, m := range apps {
 		if err := d.startMember(m); err != nil {
 			return err
@@ -67,10 +69,8 @@ func (d *demo) allServed(ctx context.Context, apps []member) error {
 		have[e.Workload] = true
 	}
 	for _, m := range apps {
-		select {
-		case <-d.shop[m.name].ended:
-			return fatal{fmt.Errorf("%s ended", m.name)}
-		default:
+		if d.shop[m.name].Ended() {
+			return harness.Fatal{Err: fmt.Errorf("%s ended", m.name)}
 		}
 		if !have[m.name] {
 			return fmt.Errorf("%s is not an endpoint of %s yet", m.name, m.service)

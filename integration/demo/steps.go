@@ -179,7 +179,7 @@ func (d *demo) stepKill(ctx context.Context) error {
 	d.out.heading("One instance dies at once: program, sidecar and all (SIGKILL)")
 	before := d.tally.now()
 	victim := d.shop["reviews-v2a"]
-	harness.KillFamily(victim.cmd.Process.Pid)
+	harness.KillFamily(victim.Pid())
 	d.out.say("killed reviews-v2a")
 	if err := pause(ctx, 3*time.Second); err != nil {
 		return err
@@ -194,8 +194,8 @@ func (d *demo) stepKill(ctx context.Context) error {
 func (d *demo) stepOutage(ctx context.Context) error {
 	d.out.heading("The whole control plane dies (SIGKILL)")
 	before := d.tally.now()
-	d.plane.signal(syscall.SIGKILL)
-	d.plane.wait(5 * time.Second)
+	d.plane.Signal(syscall.SIGKILL)
+	d.plane.Wait(5 * time.Second)
 	if err := pause(ctx, 3*time.Second); err != nil {
 		return err
 	}

@@ -19,10 +19,12 @@ func (m *Mesh) startEtcd(ctx context.Context) error {
 	}
 	m.etcd = fmt.Sprintf("http://127.0.0.1:%d", client)
 	peerURL := fmt.Sprintf("http://127.0.0.1:%d", peer)
-	m.store, err = StartProcess("etcd", filepath.Join(m.opts.Dir, "etcd.log"), nil, filepath.Join(m.opts.Bin, "etcd"),
+	m.store, err = Command{Name: "etcd", Log: filepath.Join(m.opts.Dir, "etcd.log"), Args: []string{
+		filepath.Join(m.opts.Bin, "etcd"),
 		"--name", "e1", "--data-dir", filepath.Join(m.opts.Dir, "etcd"), "--log-level", "error",
 		"--listen-client-urls", m.etcd, "--advertise-client-urls", m.etcd,
-		"--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL, "--initial-cluster", "e1="+peerURL)
+		"--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL, "--initial-cluster", "e1=" + peerURL,
+	}}.Start()
 	if err != nil {
 		return err
 	}

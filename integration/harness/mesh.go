@@ -205,7 +205,9 @@ func (m *Mesh) launch(ctx context.Context, in *Instance) error {
 		}
 	}
 	args = append(args, m.opts.Flags...)
-	p, err := StartProcess(in.Name, filepath.Join(m.opts.Dir, in.Name+".log"), nil, append([]string{filepath.Join(m.opts.Bin, binary)}, args...)...)
+	p, err := Command{
+		Name: in.Name, Log: filepath.Join(m.opts.Dir, in.Name+".log"), Args: append([]string{filepath.Join(m.opts.Bin, binary)}, args...),
+	}.Start()
 	in.process = p
 	return err
 }
@@ -250,7 +252,7 @@ func (m *Mesh) waitReady(ctx context.Context, in *Instance) error {
 	defer cancel()
 	return Eventually(ctx, func() error {
 		if in.process.Ended() {
-			return Fatal{fmt.Errorf("%s has ended", in.Name)}
+			return Fatal{Err: fmt.Errorf("%s has ended", in.Name)}
 		}
 		for _, port := range in.healthPorts() {
 			if err := getOK(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", port)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,33 +12,48 @@ import (
 	"time"
 )
 
+// Command is a program to start.
+type Command struct {
+	// Name of it in errors.
+	Name string
+	// Log is the file that its output is added to.
+	Log string
+	// Stdout gets its standard output instead of Log, unless nil.
+	Stdout io.Writer
+	// Env is its whole environment; nil: ours.
+	Env []string
+	// Args are the program's path and its arguments.
+	Args []string
+}
+
 // Process is one program in a process group of its own.
 type Process struct {
-	name  string
+	Command
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
-// StartProcess starts a program whose output is added to a log file.
-func StartProcess(name, log string, env []string, command ...string) (*Process, error) {
-	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// Start starts the program.
+func (c Command) Start() (*Process, error) {
+	file, err := os.OpenFile(c.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(c.Args[0], c.Args[1:]...)
+	cmd.Env = c.Env
 	cmd.Stdout, cmd.Stderr = file, file
-	if env != nil {
-		cmd.Env = env
+	if c.Stdout != nil {
+		cmd.Stdout = c.Stdout
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", c.Name, err)
 	}
-	p := &Process{name: name, cmd: cmd, ended: make(chan struct{})}
+	p := &Process{Command: c, cmd: cmd, ended: make(chan struct{})}
 	go func() {
 		defer close(p.ended)
-		_ = cmd.Wait() // tests look at what the mesh says, not at how a process ended
+		_ = cmd.Wait() // callers look at what the mesh says, not at how a process ended
 	}()
 	return p, nil
 }
@@ -82,7 +98,13 @@ func (p *Process) End() {
 }
 
 // Fatal ends Eventually at once.
-type Fatal struct{ error }
+type Fatal struct{ Err error }
+
+// Error is that of the cause.
+func (f Fatal) Error() string { return f.Err.Error() }
+
+// Unwrap returns the cause.
+func (f Fatal) Unwrap() error { return f.Err }
 
 // Eventually repeats a check until it passes or ctx ends.
 func Eventually(ctx context.Context, check func() error) error {

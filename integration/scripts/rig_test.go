@@ -184,7 +184,9 @@ func (r *rig) program(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	path, err := lookPath(ts, args[1])
 	check(ts, err)
-	p, err := harness.StartProcess(args[0], ts.MkAbs(args[0]+".log"), environ(ts), append([]string{path}, args[2:]...)...)
+	p, err := harness.Command{
+		Name: args[0], Log: ts.MkAbs(args[0] + ".log"), Env: environ(ts), Args: append([]string{path}, args[2:]...),
+	}.Start()
 	check(ts, err)
 	worldOf(ts).programs[args[0]] = p
 }
