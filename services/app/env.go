@@ -44,8 +44,8 @@ type Env struct {
 	Metrics prometheus.Registerer
 	// Replica is the unique name of this process among its peers.
 	Replica string
-	// Peers finds the other replicas of this service.
-	Peers Peers
+	// Peers finds the other replicas of this service, through leased keys in its own part of the store.
+	Peers rpc.Peers
 	// Listen hands over a listener that the process opened for the service, once: ListenGRPC and ListenREST for the gateway,
 	// whose callers are people without SVIDs. It serves them in Run as it likes, and closes them.
 	Listen func(name string) (net.Listener, error)
@@ -58,22 +58,6 @@ const (
 	// ListenREST is its REST API and console.
 	ListenREST = "rest"
 )
-
-// Peers finds the other replicas of the same service through leased keys in the service's own part of the store.
-type Peers interface {
-	// List returns the live replicas other than this one.
-	List() []Peer
-	// Dial connects to one of them with mTLS, expecting the service's own SPIFFE ID. Connections are kept and shared.
-	Dial(p Peer) (grpc.ClientConnInterface, error)
-}
-
-// Peer is one other replica.
-type Peer struct {
-	// Replica is its unique name.
-	Replica string
-	// Address of its gRPC port.
-	Address string
-}
 
 // Service is one built service. Register is called once before Run; both are called once.
 type Service interface {

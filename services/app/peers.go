@@ -40,26 +40,26 @@ type peers struct {
 	cfg peersConfig
 
 	mu    sync.Mutex
-	known bool            // the list has been read once
-	live  map[string]Peer // by replica, without this one
-	conns map[Peer]*grpc.ClientConn
+	known bool                // the list has been read once
+	live  map[string]rpc.Peer // by replica, without this one
+	conns map[rpc.Peer]*grpc.ClientConn
 }
 
-var _ Peers = (*peers)(nil)
+var _ rpc.Peers = (*peers)(nil)
 
 func newPeers(cfg peersConfig) *peers {
-	return &peers{cfg: cfg, live: map[string]Peer{}, conns: map[Peer]*grpc.ClientConn{}}
+	return &peers{cfg: cfg, live: map[string]rpc.Peer{}, conns: map[rpc.Peer]*grpc.ClientConn{}}
 }
 
 // List returns the others in order of name.
-func (p *peers) List() []Peer {
+func (p *peers) List() []rpc.Peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.SortedFunc(maps.Values(p.live), func(a, b Peer) int { return strings.Compare(a.Replica, b.Replica) })
+	return slices.SortedFunc(maps.Values(p.live), func(a, b rpc.Peer) int { return strings.Compare(a.Replica, b.Replica) })
 }
 
 // Dial returns the connection to a peer.
-func (p *peers) Dial(peer Peer) (grpc.ClientConnInterface, error) {
+func (p *peers) Dial(peer rpc.Peer) (grpc.ClientConnInterface, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if conn, ok := p.conns[peer]; ok {
@@ -145,7 +145,7 @@ func (p *peers) replace(all map[string]string) {
 	clear(p.live)
 	for key, address := range all {
 		if replica := strings.TrimPrefix(key, peerPrefix); replica != p.cfg.replica {
-			p.live[replica] = Peer{Replica: replica, Address: address}
+			p.live[replica] = rpc.Peer{Replica: replica, Address: address}
 		}
 	}
 	for peer, conn := range p.conns {

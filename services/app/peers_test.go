@@ -63,7 +63,7 @@ func hold(t *testing.T, p *peers) func() {
 }
 
 // eventually waits until the list is as wanted; the test's own timeout bounds it.
-func eventually(t *testing.T, p *peers, want []Peer) {
+func eventually(t *testing.T, p *peers, want []rpc.Peer) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -81,9 +81,9 @@ func TestPeersFindEachOther(t *testing.T) {
 	a, b := replica(t, ca, store, "a"), replica(t, ca, store, "b")
 	leaveA, leaveB := hold(t, a), hold(t, b)
 	defer leaveA()
-	peerB := Peer{Replica: "b", Address: b.cfg.address}
-	eventually(t, a, []Peer{peerB})
-	eventually(t, b, []Peer{{Replica: "a", Address: a.cfg.address}})
+	peerB := rpc.Peer{Replica: "b", Address: b.cfg.address}
+	eventually(t, a, []rpc.Peer{peerB})
+	eventually(t, b, []rpc.Peer{{Replica: "a", Address: a.cfg.address}})
 
 	conn, err := a.Dial(peerB)
 	if err != nil {
@@ -113,5 +113,5 @@ func TestPeersSurviveLostHistory(t *testing.T) {
 	if err := store.Compact(t.Context(), rev); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, a, []Peer{{Replica: "b", Address: "x:1"}})
+	eventually(t, a, []rpc.Peer{{Replica: "b", Address: "x:1"}})
 }

@@ -30,27 +30,10 @@ func build(env *app.Env) (app.Service, error) {
 		Log:       env.Log,
 		Metrics:   env.Metrics,
 		Replica:   env.Replica,
-		Peers:     envPeers{env.Peers},
+		Peers:     env.Peers,
 		Now:       time.Now,
 		Policy:    policypb.NewPolicyServiceClient(conns[app.Policy]),
 		Discovery: discoverypb.NewDiscoveryServiceClient(conns[app.Discovery]),
 		Identity:  identitypb.NewIdentityServiceClient(conns[app.Identity]),
 	})
-}
-
-// envPeers are the process's peers, in this package's own terms.
-type envPeers struct {
-	peers app.Peers
-}
-
-func (p envPeers) List() []Peer {
-	var out []Peer
-	for _, peer := range p.peers.List() {
-		out = append(out, Peer(peer))
-	}
-	return out
-}
-
-func (p envPeers) Dial(peer Peer) (grpc.ClientConnInterface, error) {
-	return p.peers.Dial(app.Peer(peer))
 }

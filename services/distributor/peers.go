@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
 // ask puts one question to all other replicas at once, and names those that did not answer.
@@ -34,7 +35,7 @@ func ask[T any](ctx context.Context, s *Service, question func(context.Context, 
 	return answers, unreachable
 }
 
-func askOne[T any](ctx context.Context, s *Service, peer Peer, question func(context.Context, configpb.ConvergenceServiceClient) (T, error)) (T, error) {
+func askOne[T any](ctx context.Context, s *Service, peer rpc.Peer, question func(context.Context, configpb.ConvergenceServiceClient) (T, error)) (T, error) {
 	conn, err := s.deps.Peers.Dial(peer)
 	if err != nil {
 		var none T

@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/services/distributor/fanout/fanouttest"
 	"github.com/weft-mesh/weft/services/distributor/intake/intaketest"
 	"github.com/weft-mesh/weft/services/internal/model"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -60,18 +61,18 @@ func newMesh(t *testing.T, names ...string) *mesh {
 }
 
 // List implements Peers.
-func (r *replica) List() []Peer {
-	var out []Peer
+func (r *replica) List() []rpc.Peer {
+	var out []rpc.Peer
 	for _, other := range r.mesh.replicas {
 		if other != r {
-			out = append(out, Peer{Replica: other.name, Address: other.name})
+			out = append(out, rpc.Peer{Replica: other.name, Address: other.name})
 		}
 	}
 	return out
 }
 
 // Dial implements Peers.
-func (r *replica) Dial(p Peer) (grpc.ClientConnInterface, error) {
+func (r *replica) Dial(p rpc.Peer) (grpc.ClientConnInterface, error) {
 	for _, other := range r.mesh.replicas {
 		if other.name == p.Replica && !other.lost {
 			return other.server.Conn(system("distributor")), nil

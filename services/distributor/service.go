@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"google.golang.org/grpc"
 
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
 	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
@@ -33,25 +32,13 @@ func Default() Config {
 	return Config{Intake: intake.Default(), Fanout: fanout.Default(), PeerTimeout: 2 * time.Second}
 }
 
-// Peer is one other replica.
-type Peer struct {
-	Replica string
-	Address string
-}
-
-// Peers finds and dials the other replicas.
-type Peers interface {
-	List() []Peer
-	Dial(p Peer) (grpc.ClientConnInterface, error)
-}
-
 // Deps are what the service needs of its process.
 type Deps struct {
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
 	// Replica is this replica's name.
 	Replica string
-	Peers   Peers
+	Peers   rpc.Peers
 	// Now is the clock.
 	Now func() time.Time
 	// The three sources.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/services/app"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
 // Build makes the gateway out of what the process lends.
@@ -28,7 +29,7 @@ func Build() app.Build {
 	}}
 }
 
-func replicas(peers app.Peers) []string {
+func replicas(peers rpc.Peers) []string {
 	var names []string
 	for _, p := range peers.List() {
 		names = append(names, p.Replica)

@@ -14,6 +14,7 @@ import (
 
 	telemetrypb "github.com/weft-mesh/weft/gen/weft/telemetry/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/fault"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
 const (
@@ -124,7 +125,7 @@ func (s *Service) askPeers(ctx context.Context, req *telemetrypb.QueryEdgesReque
 	return answers, unreachable
 }
 
-func (s *Service) askPeer(ctx context.Context, p Peer, req *telemetrypb.QueryEdgesRequest) (*telemetrypb.QueryEdgesResponse, error) {
+func (s *Service) askPeer(ctx context.Context, p rpc.Peer, req *telemetrypb.QueryEdgesRequest) (*telemetrypb.QueryEdgesResponse, error) {
 	conn, err := s.deps.Peers.Dial(p)
 	if err != nil {
 		return nil, fmt.Errorf("dial replica %q: %w", p.Replica, err)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"google.golang.org/grpc"
 
 	telemetrypb "github.com/weft-mesh/weft/gen/weft/telemetry/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/rpc"
@@ -43,23 +42,11 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Peer is one other replica of telemetry.
-type Peer struct {
-	Replica string
-	Address string
-}
-
-// Peers finds and dials the other replicas.
-type Peers interface {
-	List() []Peer
-	Dial(p Peer) (grpc.ClientConnInterface, error)
-}
-
 // Deps are what the service needs of its process.
 type Deps struct {
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
-	Peers   Peers
+	Peers   rpc.Peers
 	// Replica is this replica's name.
 	Replica string
 	// Now is the clock.

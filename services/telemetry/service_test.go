@@ -30,17 +30,17 @@ import (
 type clock struct{ now time.Time }
 
 // peers are fixed.
-type peers map[Peer]grpc.ClientConnInterface
+type peers map[rpc.Peer]grpc.ClientConnInterface
 
-func (p peers) List() []Peer {
-	var out []Peer
+func (p peers) List() []rpc.Peer {
+	var out []rpc.Peer
 	for peer := range p {
 		out = append(out, peer)
 	}
 	return out
 }
 
-func (p peers) Dial(peer Peer) (grpc.ClientConnInterface, error) {
+func (p peers) Dial(peer rpc.Peer) (grpc.ClientConnInterface, error) {
 	if conn := p[peer]; conn != nil {
 		return conn, nil
 	}
