@@ -9,8 +9,8 @@ DEMO_FOR    ?=
 RATE        ?= 60
 MODULES     := gen internal services proxy integration
 GO          := go
-# The packages whose tests need no built binaries, and those that drive them.
-UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch)$$')
+# The packages whose tests need no built binaries, and those that drive them; e2e are those that need root or much time.
+UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch|hosts|chaos)$$')
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X github.com/weft-mesh/weft/internal/buildinfo.version=$(VERSION)
 
