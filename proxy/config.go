@@ -13,6 +13,7 @@ import (
 
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/internal/spiffe/jointoken"
+	"github.com/weft-mesh/weft/proxy/internal/capture"
 )
 
 // Config is everything that a sidecar is told when it starts.
@@ -39,6 +40,8 @@ type Config struct {
 	Advertise string
 	// MeshPort, InboundPort and AdminPort to listen on; 0: those of the last run, else any free ones.
 	MeshPort, InboundPort, AdminPort uint16
+	// Capture says how the app's traffic comes to the sidecar when the app calls others by their names; zero: it does not.
+	Capture Capture
 	// AccessLog receives every AccessLogSample-th request; nil: none.
 	AccessLog       io.Writer
 	AccessLogSample int
@@ -50,6 +53,21 @@ type Config struct {
 	MaxConfigAge time.Duration
 }
 
+// Capture is transparent capture: the kernel redirects what the app sends and receives, as package capture programs it.
+type Capture struct {
+	// Transparent opens the listeners that traffic is redirected to.
+	Transparent bool
+	// NamespaceFD is a file descriptor of the network namespace that the app has to itself, inherited at the start; 0: it
+	// shares the sidecar's.
+	NamespaceFD uintptr
+	// OutboundPort and InboundPort are redirected to, for what the app sends and what reaches it as plaintext.
+	OutboundPort, InboundPort uint16
+	// HostsFile is kept up to date with the names of all services; empty: the app resolves names otherwise.
+	HostsFile string
+	// HostsBase is the file whose lines stand first in HostsFile.
+	HostsBase string
+}
+
 // Default is the configuration before flags.
 func Default() Config {
 	return Config{
@@ -58,6 +76,7 @@ func Default() Config {
 		AccessLogSample: 1,
 		Drain:           30 * time.Second,
 		Linger:          500 * time.Millisecond,
+		Capture:         Capture{OutboundPort: capture.Default().Outbound, InboundPort: capture.Default().Inbound, HostsBase: "/etc/hosts"},
 		MaxConfigAge:    48 * time.Hour, // no longer than an SVID lives
 	}
 }
@@ -91,6 +110,14 @@ func (c *Config) Validate() error {
 			problem("%s: %v is negative", field, d)
 		}
 	}
+	if c.Capture.Transparent {
+		if err := c.captureConfig().Validate(); err != nil {
+			problem("capture-%w", err)
+		}
+	}
+	if !c.Capture.Transparent && c.Capture.NamespaceFD != 0 {
+		problem("namespace-fd: the app's namespace is of use with --capture only")
+	}
 	seen := map[string]bool{}
 	for _, u := range c.Upstreams {
 		if !label.MatchString(u.Namespace) || !label.MatchString(u.Name) {
@@ -102,6 +129,11 @@ func (c *Config) Validate() error {
 		seen[u.Key()] = true
 	}
 	return errors.Join(errs...)
+}
+
+// captureConfig is what the kernel is to be programmed with for this sidecar.
+func (c *Config) captureConfig() *capture.Config {
+	return &capture.Config{Outbound: c.Capture.OutboundPort, Inbound: c.Capture.InboundPort}
 }
 
 // stateDir is where the state is kept.

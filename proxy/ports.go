@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -11,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/proxy/internal/netspace"
 	"github.com/weft-mesh/weft/proxy/internal/statedir"
 )
 
@@ -27,17 +30,18 @@ type listeners struct {
 	mesh, admin net.Listener
 	inbound     net.Listener            // plaintext to the app; nil without an app's port
 	upstreams   map[string]net.Listener // by Upstream.Key
+	captured    *captured               // nil in explicit mode
 }
 
 // opener opens sockets, on the ports of the last run where none is asked for: peers, and the app, still know those.
 type opener struct {
 	log  *zap.Logger
 	last ports
-	open []net.Listener
+	open []io.Closer
 }
 
 // listen opens every socket, or none.
-func listen(cfg Config, dir *statedir.Dir, log *zap.Logger) (_ *listeners, err error) {
+func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, log *zap.Logger) (_ *listeners, err error) {
 	o := &opener{log: log, last: readPorts(dir, log)}
 	defer func() {
 		if err != nil {
@@ -47,21 +51,25 @@ func listen(cfg Config, dir *statedir.Dir, log *zap.Logger) (_ *listeners, err e
 	const loopback = "127.0.0.1"
 	host := bindHost(cfg.Advertise)
 	l := &listeners{upstreams: map[string]net.Listener{}}
-	if l.mesh, err = o.listen("mesh", host, cfg.MeshPort, o.last.Mesh); err != nil {
+	if l.mesh, err = o.listen("mesh", netspace.Own(), host, cfg.MeshPort, o.last.Mesh); err != nil {
 		return nil, err
 	}
-	if cfg.AppPort != 0 {
-		if l.inbound, err = o.listen("inbound", host, cfg.InboundPort, o.last.Inbound); err != nil {
+	// What is captured needs no plaintext port on the host; there is one only for callers from elsewhere, if asked for.
+	if cfg.AppPort != 0 && (!cfg.Capture.Transparent || cfg.InboundPort != 0) {
+		if l.inbound, err = o.listen("inbound", netspace.Own(), host, cfg.InboundPort, o.last.Inbound); err != nil {
 			return nil, err
 		}
 	}
-	if l.admin, err = o.listen("admin", loopback, cfg.AdminPort, o.last.Admin); err != nil {
+	if l.admin, err = o.listen("admin", netspace.Own(), loopback, cfg.AdminPort, o.last.Admin); err != nil {
 		return nil, err
 	}
 	for _, u := range cfg.Upstreams {
-		if l.upstreams[u.Key()], err = o.listen("upstream "+u.Key(), loopback, u.LocalPort, o.last.Upstreams[u.Key()]); err != nil {
+		if l.upstreams[u.Key()], err = o.listen("upstream "+u.Key(), space, loopback, u.LocalPort, o.last.Upstreams[u.Key()]); err != nil {
 			return nil, err
 		}
+	}
+	if l.captured, err = o.listenCaptured(cfg, space); err != nil {
+		return nil, err
 	}
 	return l, writePorts(dir, l)
 }
@@ -75,15 +83,16 @@ func bindHost(advertise string) string {
 	return ""
 }
 
-func (o *opener) listen(what, host string, want uint16, last string) (net.Listener, error) {
+func (o *opener) listen(what string, space *netspace.Space, host string, want uint16, last string) (net.Listener, error) {
 	port := want
 	if want == 0 {
 		port = portOf(last)
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+	ctx := context.Background() // names are not resolved: nothing to wait for
+	l, err := space.Listen(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), nil)
 	if err != nil && want == 0 && port != 0 {
 		o.log.Warn("port of the last run is taken, another one is used", zap.String("listener", what), zap.Uint16("port", port))
-		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+		l, err = space.Listen(ctx, net.JoinHostPort(host, "0"), nil)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", what, err)
@@ -115,6 +124,7 @@ func (l *listeners) close() {
 	for _, ln := range l.upstreams {
 		ln.Close()
 	}
+	l.captured.close()
 }
 
 func readPorts(dir *statedir.Dir, log *zap.Logger) ports {

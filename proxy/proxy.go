@@ -8,6 +8,8 @@ import (
 	"github.com/weft-mesh/weft/internal/buildinfo"
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/proxy/internal/admin"
+	"github.com/weft-mesh/weft/proxy/internal/names"
+	"github.com/weft-mesh/weft/proxy/internal/netspace"
 	"github.com/weft-mesh/weft/proxy/internal/observe"
 	"github.com/weft-mesh/weft/proxy/internal/register"
 	"github.com/weft-mesh/weft/proxy/internal/snapshot"
@@ -58,6 +60,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 type sidecar struct {
 	cfg       Config
 	log       *zap.Logger
+	space     *netspace.Space // where the app is
 	identity  *svid.Manager
 	tables    *table.Holder
 	listeners *listeners
@@ -67,11 +70,15 @@ type sidecar struct {
 	reporter  *observe.Reporter
 	accessLog *observe.AccessLog
 	traffic   *traffic
+	names     *names.File // nil: the app resolves names otherwise
 }
 
 // assemble makes the parts, from the state directory first: what is stored works without a control plane.
 func (p *Proxy) assemble(dir *statedir.Dir) (_ *sidecar, err error) {
 	s := &sidecar{cfg: p.cfg, log: p.log, tables: &table.Holder{}}
+	if s.space, err = p.cfg.space(); err != nil {
+		return nil, err
+	}
 	identity := svid.Config{Namespace: p.cfg.Namespace, Workload: p.cfg.Workload, TokenText: p.cfg.JoinToken, Addresses: p.cfg.Addresses}
 	if s.identity, err = svid.Open(identity, dir, p.log.Named("svid")); err != nil {
 		return nil, err
@@ -83,7 +90,7 @@ func (p *Proxy) assemble(dir *statedir.Dir) (_ *sidecar, err error) {
 		// What is stored is a help, not a condition: with a control plane all of it comes anew.
 		p.log.Warn("stored configuration is not used", zap.Error(err))
 	}
-	if s.listeners, err = listen(p.cfg, dir, p.log); err != nil {
+	if s.listeners, err = listen(p.cfg, s.space, dir, p.log); err != nil {
 		return nil, err
 	}
 	if err := s.data(); err != nil {
@@ -158,8 +165,11 @@ func (s *sidecar) data() error {
 	if len(s.cfg.Services) > 0 {
 		appPorts = append(appPorts, s.cfg.AppPort)
 	}
-	s.registrar = register.New(register.Config{Workload: workload, AppPorts: appPorts}, discovery, s.log.Named("register"))
+	s.registrar = register.New(register.Config{Workload: workload, AppPorts: appPorts, Space: s.space}, discovery, s.log.Named("register"))
 	s.traffic = newTraffic(s)
+	if c := s.cfg.Capture; c.HostsFile != "" {
+		s.names = names.New(names.Config{Path: c.HostsFile, Base: c.HostsBase, Namespace: s.cfg.Namespace, Tables: s.tables}, s.log.Named("names"))
+	}
 	return nil
 }
 
@@ -175,6 +185,9 @@ func (s *sidecar) run(ctx context.Context) error {
 	g.Add("config", s.config.Run)
 	if s.reporter != nil {
 		g.Add("telemetry", s.reporter.Run)
+	}
+	if s.names != nil {
+		g.Add("names", s.names.Run)
 	}
 	g.Add("outbound", s.traffic.runOutbound)
 	g.Add("inbound", s.traffic.runInbound)

@@ -19,6 +19,9 @@ func (s *sidecar) started() error {
 	if s.tables.Load() == nil {
 		return fmt.Errorf("no configuration yet: %s", linkText(s.config.Status().Link))
 	}
+	if s.names != nil && !s.names.Written() {
+		return errors.New("the program's file of names is not written yet; see the sidecar's log")
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/internal/lifecycle"
+	"github.com/weft-mesh/weft/proxy/internal/capture"
 	"github.com/weft-mesh/weft/proxy/internal/health"
 	"github.com/weft-mesh/weft/proxy/internal/inbound"
 	"github.com/weft-mesh/weft/proxy/internal/outbound"
@@ -27,7 +28,7 @@ func newTraffic(s *sidecar) *traffic {
 		cfg:       s.cfg,
 		listeners: s.listeners,
 		in: inbound.New(inbound.Config{
-			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Open: s.recorder.Open,
+			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Open: s.recorder.Open, Space: s.space,
 		}),
 		out: outbound.New(outbound.Config{
 			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Open: s.recorder.Open, Health: health.NewRegistry(),
@@ -43,6 +44,9 @@ func (t *traffic) runInbound(ctx context.Context) error {
 	g.Add("mesh port", lasting(func(ctx context.Context) error { return t.in.ServeMesh(ctx, t.listeners.mesh) }))
 	if ln := t.listeners.inbound; ln != nil {
 		g.Add("plaintext port", lasting(func(ctx context.Context) error { return t.in.ServePlaintext(ctx, ln, t.cfg.AppPort) }))
+	}
+	if c := t.listeners.captured; c != nil {
+		g.Add("captured plaintext", lasting(func(ctx context.Context) error { return t.in.ServeCaptured(ctx, c.inbound, capture.Original) }))
 	}
 	return t.serve(ctx, &g, t.in.Drain)
 }

@@ -38,7 +38,9 @@ type worldKey struct{}
 func (r *rig) setup(env *testscript.Env) error {
 	w := &world{programs: map[string]*harness.Process{}}
 	env.Values[worldKey{}] = w
-	env.Vars = append(env.Vars, "PATH="+r.bin+":"+r.debianPath()+os.Getenv("PATH"), "WEFT_BIN="+r.bin, "DEBIAN="+r.debian)
+	env.Vars = append(env.Vars, "PATH="+r.bin+":"+r.debianPath()+os.Getenv("PATH"), "WEFT_BIN="+r.bin, "DEBIAN="+r.debian,
+		// Scripts need no privilege, and behave alike for those who have it; integration/hosts has the captured ones.
+		"WEFT_CAPTURE=explicit")
 	if r.debian != "" {
 		env.Vars = append(env.Vars, "DEBIAN_LIB="+filepath.Join(r.debian, "usr/lib/x86_64-linux-gnu"))
 	}
@@ -304,7 +306,7 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 // environ is the script's environment as programs see it.
 func environ(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "WEFT_BIN", "WEFT_GATEWAY", "WEFT_REST", "WEFT_DATA_DIR", "WEFT_PROXY", "WEFT_TOKEN_FILE", "DEBIAN"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "WEFT_BIN", "WEFT_GATEWAY", "WEFT_REST", "WEFT_DATA_DIR", "WEFT_PROXY", "WEFT_TOKEN_FILE", "WEFT_CAPTURE", "DEBIAN"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

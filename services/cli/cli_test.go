@@ -180,11 +180,11 @@ func TestProgramExitCode(t *testing.T) {
 			t.Errorf("%q: %d, want %d", script, got, want)
 		}
 	}
-	_, err := startProgram([]string{"no-such-program-anywhere"}, nil)
+	_, err := startProgram([]string{"no-such-program-anywhere"}, nil, &place{})
 	if got := programStartCode(err); got != exitProgramNotFound {
 		t.Errorf("missing program: %d, want %d", got, exitProgramNotFound)
 	}
-	_, err = startProgram([]string{"/etc"}, nil)
+	_, err = startProgram([]string{"/etc"}, nil, &place{})
 	if got := programStartCode(err); got != exitProgramNoExec {
 		t.Errorf("a folder: %d, want %d", got, exitProgramNoExec)
 	}

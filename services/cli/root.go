@@ -109,6 +109,7 @@ type options struct {
 	tokenFile string
 	caFile    string
 	dataDir   string
+	runDir    string
 	namespace string
 	output    string
 	timeout   time.Duration
@@ -118,6 +119,7 @@ func (o *options) addFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&o.gateway, "gateway", envOr("WEFT_GATEWAY", "127.0.0.1:9701"), "address of the gateway's gRPC port; of its replicas, comma-separated")
 	f.StringVar(&o.dataDir, "data-dir", envOr("WEFT_DATA_DIR", app.Default().DataDir), "directory of this machine's mesh data")
+	f.StringVar(&o.runDir, "run-dir", envOr("WEFT_RUN_DIR", app.Default().RunDir), "directory of what this machine's running programs need")
 	f.StringVar(&o.tokenFile, "token-file", os.Getenv("WEFT_TOKEN_FILE"), "file with the administrator's token (default <data-dir>/admin.token; WEFT_TOKEN holds the token itself)")
 	f.StringVar(&o.caFile, "ca", os.Getenv("WEFT_CA"), "file with the trust bundle, for a gateway on another machine (default <data-dir>/bundle.pem)")
 	f.StringVarP(&o.namespace, "namespace", "n", envOr("WEFT_NAMESPACE", "default"), "namespace of objects that name none")

@@ -26,6 +26,7 @@ type runFlags struct {
 	stateDir  string
 	logLevel  string
 	accessLog bool
+	capture   captureFlags
 	temporary bool // nobody can find the state directory again: it goes with the program
 }
 
@@ -36,9 +37,11 @@ func runCommand(o *options) *cobra.Command {
 		Short: "Start a program in the mesh",
 		Long: `Start a sidecar, then the program beside it, and end with the program's exit code.
 
-The program becomes an endpoint of --service once it accepts connections on --port. It reaches other services through
-loopback addresses, one for each --upstream NAME[:PORT][=LOCALPORT]: in the environment as WEFT_UPSTREAM_<NAME>, and in
-its command line wherever {NAME} stands.
+The program becomes an endpoint of --service once it accepts connections on --port. It calls other services by their names
+(http://reviews/) when its traffic is captured, which takes root or CAP_NET_ADMIN and CAP_SYS_ADMIN: then it has a network
+namespace of its own and cannot go round its sidecar. Without the privilege, or with --capture=explicit, it reaches them
+through loopback addresses, one for each --upstream NAME[:PORT][=LOCALPORT]: in the environment as WEFT_UPSTREAM_<NAME>, and
+in its command line wherever {NAME} stands. These work in both modes.
 
 A signal (SIGTERM, SIGINT) takes the program out of the mesh first, waits up to 2 s until every caller knows, and is then
 passed on. The caller's administrator's token pays for the identity; the program never sees it.`,
@@ -51,7 +54,7 @@ passed on. The caller's administrator's token pays for the identity; the program
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.complete(); err != nil {
+			if err := errors.Join(f.capture.complete(), f.complete()); err != nil {
 				return usageError{err}
 			}
 			code, err := o.run(cmd.Context(), f, args)
@@ -78,6 +81,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.proxy, "proxy", os.Getenv("WEFT_PROXY"), "path of weft-proxy (default: beside weft, then in PATH)")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory of the sidecar's state (default <data-dir>/sidecars/<namespace>.<name>)")
 	flags.StringVar(&f.logLevel, "log-level", "warn", "log level of the sidecar")
+	f.capture.add(flags)
 	flags.BoolVar(&f.accessLog, "access-log", false, "the sidecar writes one line for each request to standard output")
 }
 
@@ -122,7 +126,12 @@ func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, 
 	if err != nil {
 		return code, err
 	}
-	car, err := o.startSidecar(f, binary, token)
+	place, err := o.makePlace(f, binary)
+	if err != nil {
+		return exitProgramError, err
+	}
+	defer place.close(o.streams.Err)
+	car, err := o.startSidecar(f, binary, token, place)
 	if err != nil {
 		return exitProgramError, err
 	}
@@ -130,7 +139,7 @@ func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, 
 	if code, err := car.waitStarted(ctx, signals, o.streams.Err); err != nil {
 		return code, err
 	}
-	prog, err := startProgram(command, car.upstreams())
+	prog, err := startProgram(command, car.upstreams(), place)
 	if err != nil {
 		return programStartCode(err), err
 	}

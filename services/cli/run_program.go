@@ -27,7 +27,7 @@ type program struct {
 }
 
 // startProgram starts the command with the addresses of its upstreams in its environment and in place of {NAME}.
-func startProgram(command []string, upstreams map[string]string) (*program, error) {
+func startProgram(command []string, upstreams map[string]string, where *place) (*program, error) {
 	args := make([]string, len(command))
 	for i, arg := range command {
 		args[i] = substitute(arg, upstreams)
@@ -39,7 +39,7 @@ func startProgram(command []string, upstreams map[string]string) (*program, erro
 	// so that signals reach it only through us, after it has left the mesh.
 	interactive := term.IsTerminal(int(os.Stdin.Fd()))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !interactive, Pdeathsig: syscall.SIGTERM}
-	if err := startLocked(cmd); err != nil {
+	if err := where.start(cmd); err != nil {
 		return nil, fmt.Errorf("start program: %w", err)
 	}
 	p := &program{cmd: cmd, ended: make(chan error, 1)}

@@ -48,13 +48,20 @@ type ports struct {
 }
 
 // startSidecar starts weft-proxy with a token for the workload, or without one when it has an identity already.
-func (o *options) startSidecar(f *runFlags, binary, token string) (*sidecar, error) {
+func (o *options) startSidecar(f *runFlags, binary, token string, where *place) (*sidecar, error) {
 	if err := os.MkdirAll(f.stateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	car := &sidecar{dir: f.stateDir, exited: make(chan error, 1), done: make(chan struct{})}
 	car.last, _ = os.Stat(filepath.Join(f.stateDir, portsFile))
-	go car.supervise(binary, o.proxyArgs(f), "WEFT_JOIN_TOKEN="+token, o.streams)
+	start := func() *exec.Cmd {
+		cmd := exec.Command(binary, append(o.proxyArgs(f), where.proxyArgs()...)...)
+		cmd.Stdout, cmd.Stderr = o.streams.Out, o.streams.Err
+		cmd.Env = append(os.Environ(), "WEFT_JOIN_TOKEN="+token)
+		cmd.ExtraFiles = where.proxyFiles()
+		return cmd
+	}
+	go car.supervise(start, o.streams.Err)
 	return car, nil
 }
 
@@ -103,14 +110,12 @@ func (o *options) proxyArgs(f *runFlags) []string {
 // supervise runs weft-proxy until stop, starting it again when it dies: at once if it had been up for a while, because the
 // program's calls are refused until it is back, else after a pause. It finds its identity and
 // configuration in its state directory then, so the token is of use only once.
-func (s *sidecar) supervise(binary string, args []string, token string, out Streams) {
+func (s *sidecar) supervise(command func() *exec.Cmd, progress io.Writer) {
 	defer close(s.done)
 	const pause, while = 200 * time.Millisecond, 5 * time.Second
 	for first := true; ; first = false {
 		begun := time.Now()
-		cmd := exec.Command(binary, args...)
-		cmd.Stdout, cmd.Stderr = out.Out, out.Err
-		cmd.Env = append(os.Environ(), token)
+		cmd := command()
 		// A group of its own, so that a terminal's Ctrl-C reaches it only through us; and never to outlive us.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 		err := startLocked(cmd)
@@ -130,7 +135,7 @@ func (s *sidecar) supervise(binary string, args []string, token string, out Stre
 			s.exited <- err
 			return
 		}
-		fmt.Fprintf(out.Err, "weft: sidecar ended (%v), starting it again\n", err)
+		fmt.Fprintf(progress, "weft: sidecar ended (%v), starting it again\n", err)
 		if time.Since(begun) < while {
 			time.Sleep(pause)
 		}

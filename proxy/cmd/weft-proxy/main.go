@@ -32,6 +32,9 @@ func main() {
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "capture" {
+		return runCapture(args[1:], stdout, stderr)
+	}
 	o, err := parse(args, os.LookupEnv, stdout)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):

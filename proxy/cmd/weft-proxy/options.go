@@ -27,6 +27,8 @@ type options struct {
 	upstreams []string
 	tokenFile string
 	accessLog bool
+
+	namespaceFD uint
 }
 
 type lookup func(key string) (string, bool)
@@ -44,6 +46,7 @@ func parse(args []string, env lookup, stdout io.Writer) (*options, error) {
 	if err := o.environment(env); err != nil {
 		return o, err
 	}
+	o.config.Capture.NamespaceFD = uintptr(o.namespaceFD)
 	if o.accessLog {
 		o.config.AccessLog = stdout
 	}
@@ -72,6 +75,12 @@ func (o *options) define() {
 	f.Uint16Var(&c.MeshPort, "mesh-port", 0, "port for mTLS from other sidecars (default: that of the last run, else a free one)")
 	f.Uint16Var(&c.InboundPort, "inbound-port", 0, "port for plaintext to the app")
 	f.Uint16Var(&c.AdminPort, "admin-port", 0, "port for health, metrics and diagnosis, on loopback")
+	f.BoolVar(&c.Capture.Transparent, "capture", false, "serve what the kernel redirects, as \"weft-proxy capture\" programs it")
+	f.UintVar(&o.namespaceFD, "namespace-fd", 0, "file descriptor of the app's own network namespace, inherited at the start (default: the app shares the sidecar's)")
+	f.Uint16Var(&c.Capture.OutboundPort, "capture-outbound-port", c.Capture.OutboundPort, "port that what the app sends is redirected to")
+	f.Uint16Var(&c.Capture.InboundPort, "capture-inbound-port", c.Capture.InboundPort, "port that plaintext for the app is redirected to")
+	f.StringVar(&c.Capture.HostsFile, "hosts-file", "", "file to keep the names of all services in, in place, for the app's /etc/hosts")
+	f.StringVar(&c.Capture.HostsBase, "hosts-base", c.Capture.HostsBase, "file whose lines stand first in it")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&o.accessLog, "access-log", false, "write a line for each request to standard output")
 	f.IntVar(&c.AccessLogSample, "access-log-sample", c.AccessLogSample, "write only every n-th line")
@@ -84,7 +93,8 @@ func (o *options) define() {
 }
 
 func (o *options) help() string {
-	return "weft-proxy is Weft's sidecar.\n\nUsage: weft-proxy --workload NAME [flags]\n\n" +
+	return "weft-proxy is Weft's sidecar.\n\nUsage: weft-proxy --workload NAME [flags]\n" +
+		"       weft-proxy capture [flags]   program the kernel to redirect this network namespace's traffic to the sidecar\n\n" +
 		"Every flag can be given in the environment too: --mesh-port is WEFT_MESH_PORT.\n\n" + o.flags.FlagUsages()
 }
 

@@ -18,6 +18,7 @@ func (i index) Lookup(name string) (table.IndexEntry, bool) {
 	return table.IndexEntry{Name: name}, i[name]
 }
 func (i index) ByAddress(netip.Addr) (table.IndexEntry, bool) { return table.IndexEntry{}, false }
+func (i index) Each(func(table.IndexEntry) bool)              {}
 
 func TestHold(t *testing.T) {
 	svc := &table.Service{Name: "default/web"}

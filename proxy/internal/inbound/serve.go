@@ -108,7 +108,7 @@ func (s *Server) connect(ctx context.Context, c *caller, rec *flow.Record) (*wir
 	}
 	rec.Tries++
 	rec.Endpoint = c.port.endpoint
-	nc, err := dialApp(ctx, c.port.endpoint)
+	nc, err := s.dialApp(ctx, c.port.endpoint)
 	if err != nil {
 		return nil, err
 	}

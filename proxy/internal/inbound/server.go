@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/identity"
 	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/listener"
+	"github.com/weft-mesh/weft/proxy/internal/netspace"
 	"github.com/weft-mesh/weft/proxy/internal/pool"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 	"github.com/weft-mesh/weft/proxy/internal/wire"
@@ -33,6 +34,8 @@ type Config struct {
 	Open func(*flow.Record) flow.Progress
 	// App is the address that the program listens on; zero: 127.0.0.1.
 	App netip.Addr
+	// Space is where the program is; nil: the process's own network namespace.
+	Space *netspace.Space
 	// Hold bounds the wait for the first table and SVID; 0: 5 s.
 	Hold time.Duration
 	// MaxConns at once; 0: 10,000.
@@ -67,6 +70,9 @@ func New(cfg Config) *Server {
 	if !cfg.App.IsValid() {
 		cfg.App = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
+	if cfg.Space == nil {
+		cfg.Space = netspace.Own()
+	}
 	s := &Server{
 		cfg:     cfg,
 		hold:    hold.New(hold.Config{Tables: cfg.Tables, Identity: cfg.Identity, Ready: cfg.Hold}),
@@ -77,11 +83,11 @@ func New(cfg Config) *Server {
 		mesh:    map[*identity.Conn]struct{}{},
 		ports:   map[uint16]*port{},
 	}
-	s.pool = pool.New(pool.Config{Dial: dialApp, Identity: cfg.Identity, Sweeper: s.sweeper})
+	s.pool = pool.New(pool.Config{Dial: s.dialApp, Identity: cfg.Identity, Sweeper: s.sweeper})
 	s.engine = forward.New(forward.Config{Direction: flow.Inbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open})
 	s.h2 = h2.New(h2.Config{
 		Direction: flow.Inbound,
-		Dial:      dialApp,
+		Dial:      s.dialApp,
 		Request:   s.budget.Request,
 		Retry:     s.budget.Retry,
 		Emit:      cfg.Emit,
@@ -91,9 +97,9 @@ func New(cfg Config) *Server {
 }
 
 // dialApp connects to the program.
-func dialApp(ctx context.Context, ep *table.Endpoint) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(ep.Address, ep.TargetPort).String())
+func (s *Server) dialApp(ctx context.Context, ep *table.Endpoint) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: time.Second}
+	conn, err := s.cfg.Space.Dial(ctx, dialer, "tcp", netip.AddrPortFrom(ep.Address, ep.TargetPort).String())
 	if err != nil {
 		return nil, flow.Fail(flow.Connect, err)
 	}
@@ -131,6 +137,18 @@ func (s *Server) ServeMesh(ctx context.Context, ln net.Listener) error {
 func (s *Server) ServePlaintext(ctx context.Context, ln net.Listener, appPort uint16) error {
 	return s.loop.Serve(ctx, ln, func(ctx context.Context, session *listener.Session) {
 		s.servePlaintext(ctx, session, appPort)
+	})
+}
+
+// ServeCaptured is ServePlaintext for a listener that connections to any port of the program are redirected to; original tells
+// which port was meant.
+func (s *Server) ServeCaptured(ctx context.Context, ln net.Listener, original func(net.Conn) (netip.AddrPort, error)) error {
+	return s.loop.Serve(ctx, ln, func(ctx context.Context, session *listener.Session) {
+		dst, err := original(session.Conn)
+		if err != nil || session.Conn.LocalAddr().String() == dst.String() {
+			return // nobody was meant: the listener itself was called
+		}
+		s.servePlaintext(ctx, session, dst.Port())
 	})
 }
 

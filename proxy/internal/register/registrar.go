@@ -17,6 +17,7 @@ import (
 	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/internal/backoff"
+	"github.com/weft-mesh/weft/proxy/internal/netspace"
 	"github.com/weft-mesh/weft/proxy/internal/uplink"
 )
 
@@ -35,6 +36,8 @@ type Config struct {
 	Workload *discoverypb.Workload
 	// AppPorts on loopback that have to accept connections first; none: registers at once.
 	AppPorts []uint16
+	// Space is where the app is; nil: the process's own network namespace.
+	Space *netspace.Space
 }
 
 // Registrar keeps one workload registered.
@@ -69,6 +72,9 @@ type Status struct {
 
 // New makes a registrar.
 func New(cfg Config, link *uplink.Link, log *zap.Logger) *Registrar {
+	if cfg.Space == nil {
+		cfg.Space = netspace.Own()
+	}
 	return &Registrar{cfg: cfg, link: link, log: log, out: make(chan struct{})}
 }
 
@@ -105,7 +111,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 func (r *Registrar) waitForApp(ctx context.Context) bool {
 	for _, port := range r.cfg.AppPorts {
 		wait := backoff.New(20*time.Millisecond, 500*time.Millisecond)
-		for !accepts(ctx, port) {
+		for !r.accepts(ctx, port) {
 			if wait.Wait(ctx) != nil {
 				return false
 			}
@@ -118,9 +124,9 @@ func (r *Registrar) waitForApp(ctx context.Context) bool {
 }
 
 // accepts asks where inbound will connect to.
-func accepts(ctx context.Context, port uint16) bool {
-	d := net.Dialer{Timeout: probeTimeout}
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+func (r *Registrar) accepts(ctx context.Context, port uint16) bool {
+	d := &net.Dialer{Timeout: probeTimeout}
+	conn, err := r.cfg.Space.Dial(ctx, d, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
 	if err != nil {
 		return false
 	}

@@ -136,6 +136,20 @@ func (x *Index) ByAddress(addr netip.Addr) (table.IndexEntry, bool) {
 	return table.IndexEntry{}, false
 }
 
+// Each goes through all services until yield returns false.
+func (x *Index) Each(yield func(table.IndexEntry) bool) {
+	for _, s := range x.shards {
+		if s == nil {
+			continue
+		}
+		for i := range s.entries {
+			if !yield(s.entry(uint32(i))) {
+				return
+			}
+		}
+	}
+}
+
 // Len is the number of services.
 func (x *Index) Len() int {
 	n := 0

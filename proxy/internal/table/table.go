@@ -36,6 +36,8 @@ type Index interface {
 	Lookup(name string) (IndexEntry, bool)
 	// ByAddress finds a service by its virtual address.
 	ByAddress(addr netip.Addr) (IndexEntry, bool)
+	// Each goes through all services, in no order, until yield returns false.
+	Each(yield func(IndexEntry) bool)
 }
 
 // IndexEntry is what is known of every service.

@@ -141,6 +141,14 @@ func (i index) Lookup(name string) (table.IndexEntry, bool) {
 
 func (i index) ByAddress(netip.Addr) (table.IndexEntry, bool) { return table.IndexEntry{}, false }
 
+func (i index) Each(yield func(table.IndexEntry) bool) {
+	for name := range i {
+		if !yield(table.IndexEntry{Name: name, Meshed: true}) {
+			return
+		}
+	}
+}
+
 // Workload is a program with an inbound sidecar.
 type Workload struct {
 	Inbound  *inbound.Server

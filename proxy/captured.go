@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/weft-mesh/weft/proxy/internal/capture"
+	"github.com/weft-mesh/weft/proxy/internal/netspace"
+)
+
+// captured are the sockets that the app's traffic is redirected to.
+type captured struct {
+	outbound []net.Listener // one for each family: the kernel redirects to the loopback address
+	inbound  net.Listener
+	packets  *capture.Packets
+}
+
+// space is where the app is.
+func (c *Config) space() (*netspace.Space, error) {
+	if c.Capture.NamespaceFD == 0 {
+		return netspace.Own(), nil
+	}
+	return netspace.Inherited(c.Capture.NamespaceFD)
+}
+
+// listenCaptured opens them in explicit mode not at all.
+func (o *opener) listenCaptured(cfg Config, space *netspace.Space) (*captured, error) {
+	if !cfg.Capture.Transparent {
+		return nil, nil
+	}
+	ctx := context.Background()
+	c := &captured{}
+	for _, host := range capture.Loopbacks() {
+		ln, err := o.listenMarked(ctx, space, host, cfg.Capture.OutboundPort)
+		if err != nil {
+			return nil, fmt.Errorf("listen for what the app sends: %w", err)
+		}
+		c.outbound = append(c.outbound, ln)
+	}
+	var err error
+	if c.inbound, err = o.listenMarked(ctx, space, "", cfg.Capture.InboundPort); err != nil {
+		return nil, fmt.Errorf("listen for what reaches the app: %w", err)
+	}
+	if c.packets, err = capture.ListenPackets(ctx, space, cfg.Capture.OutboundPort); err != nil {
+		return nil, err
+	}
+	o.open = append(o.open, c.packets)
+	return c, nil
+}
+
+// listenMarked opens a listener whose connections are the sidecar's own to the kernel's rules.
+func (o *opener) listenMarked(ctx context.Context, space *netspace.Space, host string, port uint16) (net.Listener, error) {
+	ln, err := space.Listen(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), capture.Spare)
+	if err == nil {
+		o.open = append(o.open, ln)
+	}
+	return ln, err
+}
+
+// close may be called on nothing.
+func (c *captured) close() {
+	if c == nil {
+		return
+	}
+	for _, ln := range c.outbound {
+		ln.Close()
+	}
+	c.inbound.Close()
+	c.packets.Close()
+}
