@@ -66,7 +66,7 @@ type rule struct {
 
 func rules() []rule {
 	six := []string{"services/discovery", "services/identity", "services/policy", "services/telemetry", "services/distributor", "services/gateway"}
-	stages := []string{"authz", "route", "balance", "limit", "health", "pool", "detect", "identity", "h1", "h2", "forward", "listener"}
+	stages := []string{"authz", "route", "balance", "limit", "health", "pool", "detect", "identity", "h1", "h2", "forward", "listener", "egress"}
 	out := []rule{
 		{from: []string{"internal/"}, banned: []string{module + "gen", module + "services", module + "proxy"}, why: "internal is a leaf: both halves may use it, it knows neither"},
 		{from: []string{"proxy"}, banned: []string{module + "services", "go.etcd.io", "k8s.io", "github.com/spf13/cobra", "github.com/knadh/koanf"}, why: "the sidecar stays small and knows nothing of how the control plane works"},

@@ -23,6 +23,8 @@ const (
 	Overload                // a limit of this sidecar is reached
 	Draining                // this sidecar is stopping
 	Plaintext               // plaintext where only mTLS is accepted
+	Egress                  // a destination outside of the mesh that the mesh does not allow
+	Loop                    // the destination is the sidecar itself
 	ClientGone              // the client closed before the response was complete
 	reasons
 )
@@ -57,6 +59,8 @@ var infos = [reasons]Info{
 	Overload:         {"overload", 503, 8, "a limit of the sidecar is reached: try again later"},
 	Draining:         {"draining", 503, 14, "the workload is stopping: try again"},
 	Plaintext:        {"plaintext", 403, 7, "only mTLS is accepted here: call through a sidecar"},
+	Egress:           {"egress", 403, 7, "the destination is neither in the mesh nor an external service that it allows: see `weft get externalservices`"},
+	Loop:             {"loop", 508, 9, "the destination is the caller's own sidecar: call a service or an address of another program"},
 	ClientGone:       {"client_gone", 499, 1, ""},
 }
 

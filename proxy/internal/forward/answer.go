@@ -69,6 +69,8 @@ func phrase(status int) string {
 		return "Service Unavailable"
 	case 504:
 		return "Gateway Timeout"
+	case 508:
+		return "Loop Detected"
 	}
 	return "Error"
 }

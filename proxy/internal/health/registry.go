@@ -129,18 +129,13 @@ func present(t *table.Table) (endpoints, sets map[string]bool) {
 	if t == nil {
 		return endpoints, sets
 	}
-	for _, svc := range t.Services {
-		for i := range svc.Rules {
-			for j := range svc.Rules[i].Backends {
-				set := svc.Rules[i].Backends[j].Set
-				if set == nil || sets[set.Key] {
-					continue
-				}
-				sets[set.Key] = true
-				for _, ep := range set.Endpoints {
-					endpoints[ep.Key] = true
-				}
-			}
+	for set := range t.Sets() {
+		if sets[set.Key] {
+			continue
+		}
+		sets[set.Key] = true
+		for _, ep := range set.Endpoints {
+			endpoints[ep.Key] = true
 		}
 	}
 	return endpoints, sets

@@ -2,6 +2,7 @@ package hold
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/weft-mesh/weft/internal/spiffe"
@@ -15,9 +16,12 @@ type Config struct {
 	Identity *spiffe.Source
 	// Want subscribes to a service's body ("namespace/name"); called at least once for each wait, must not block. May be nil.
 	Want func(service string)
+	// WantAddress subscribes to what is at an address; the channel is closed once the answer is in the table, or when none is
+	// to be expected. Must not block. May be nil: nothing is known of any address.
+	WantAddress func(netip.Addr) <-chan struct{}
 	// Ready bounds the wait for the first table and SVID; 0: 5 s.
 	Ready time.Duration
-	// Body bounds the wait for a service's body; 0: 1 s.
+	// Body bounds the wait for a service's body, or for what is at an address; 0: 1 s.
 	Body time.Duration
 }
 
@@ -128,4 +132,25 @@ func (h *Hold) body(ctx context.Context, name string) (*table.Table, *table.Serv
 			return t, nil, flow.NotSubscribed
 		}
 	}
+}
+
+// Address returns the current table, and what the mesh has at an address; nil: nobody has said in time.
+func (h *Hold) Address(ctx context.Context, addr netip.Addr) (*table.Table, *table.Address, flow.Reason) {
+	t, reason := h.Table(ctx)
+	if reason != flow.None || h.cfg.WantAddress == nil {
+		return t, nil, reason
+	}
+	answered := h.cfg.WantAddress(addr) // also when it is known: who is wanted is kept
+	if a := t.Addresses[addr]; a != nil {
+		return t, a, flow.None
+	}
+	timer := time.NewTimer(h.cfg.Body)
+	defer timer.Stop()
+	select {
+	case <-answered:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	t = h.cfg.Tables.Load()
+	return t, t.Addresses[addr], flow.None
 }

@@ -65,7 +65,7 @@ func (d *decider) Admit(ctx context.Context, req *h1.Request, rec *flow.Record) 
 		d.known = flow.None
 		return d.port.fail(known)
 	}
-	if _, _, reason := d.server.hold.Service(ctx, d.port.Service); reason != flow.None {
+	if _, _, reason := d.server.service(ctx, d.port); reason != flow.None {
 		return d.port.fail(reason)
 	}
 	d.server.budget.Request()
@@ -78,7 +78,7 @@ func (d *decider) Target(ctx context.Context, req *h1.Request, failed []*table.E
 }
 
 func (d *decider) target(ctx context.Context, req flow.Request, failed []*table.Endpoint, rec *flow.Record) (forward.Target, error) {
-	t, svc, reason := d.server.hold.Service(ctx, d.port.Service)
+	t, svc, reason := d.server.service(ctx, d.port)
 	if reason != flow.None {
 		return forward.Target{}, d.port.fail(reason)
 	}
@@ -117,11 +117,11 @@ func (s *Server) plan(p *port, known flow.Reason) func(flow.Request, uint32, *fl
 			known = flow.None
 			return h2.Plan{Reason: reason, Err: p.fail(reason)}
 		}
-		if t, svc := s.hold.Now(p.Service); svc != nil {
+		if t, svc := s.now(p); svc != nil {
 			return p.planned(p.walk(t, svc, req, rnd, rec))
 		}
 		return h2.Plan{Wait: func(ctx context.Context) (flow.Reason, error) {
-			_, _, reason := s.hold.Service(ctx, p.Service)
+			_, _, reason := s.service(ctx, p)
 			return reason, p.fail(reason)
 		}}
 	}

@@ -45,16 +45,9 @@ func (s *Server) follow(ctx context.Context) error {
 // endpoints are the keys of all that the table can lead to.
 func endpoints(t *table.Table) map[string]bool {
 	keys := map[string]bool{}
-	for _, svc := range t.Services {
-		for i := range svc.Rules {
-			for _, b := range svc.Rules[i].Backends {
-				if b.Set == nil {
-					continue
-				}
-				for _, ep := range b.Set.Endpoints {
-					keys[ep.Key] = true
-				}
-			}
+	for set := range t.Sets() {
+		for _, ep := range set.Endpoints {
+			keys[ep.Key] = true
 		}
 	}
 	return keys

@@ -26,11 +26,16 @@ const (
 func (s *Server) serve(ctx context.Context, session *listener.Session, p *port) {
 	conn := wire.New(session.Conn, s.sweeper)
 	defer conn.Close()
-	_, svc, reason := s.hold.Service(ctx, p.Service)
+	_, svc, reason := s.service(ctx, p)
 	if reason != flow.None {
 		s.refuse(ctx, session, conn, p, reason)
 		return
 	}
+	s.speak(ctx, session, conn, p, svc)
+}
+
+// speak serves a connection by the protocol of its port.
+func (s *Server) speak(ctx context.Context, session *listener.Session, conn *wire.Conn, p *port, svc *table.Service) {
 	sp, _ := svc.Port(p.Port) // one that does not exist is refused by route, readably
 	switch detect.Declared(sp.Protocol) {
 	case detect.TCP:

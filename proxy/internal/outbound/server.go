@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -33,6 +35,15 @@ type Config struct {
 	Health   *health.Registry
 	// Want subscribes to a service's body ("namespace/name"); must not block. May be nil.
 	Want func(service string)
+	// WantAddress subscribes to what the mesh has at a workload's address; the channel is closed once the table has the answer,
+	// or when none is to be expected. Must not block. May be nil: calls to addresses are calls to the outside.
+	WantAddress func(netip.Addr) <-chan struct{}
+	// Own says whether an address is one of this sidecar's own listeners, beyond those that this server serves. May be nil.
+	Own func(netip.AddrPort) bool
+	// Outside connects to a destination outside of the mesh; nil: as any program does, within 5 s.
+	Outside func(context.Context, netip.AddrPort) (net.Conn, error)
+	// Resolve finds the addresses of a host outside of the mesh; nil: by the machine's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Emit gets every record once, valid during the call only. It is called from many goroutines.
 	Emit func(*flow.Record)
 	// Open gets the records of TCP connections when they begin; nil: nobody wants to know.
@@ -65,24 +76,37 @@ type Server struct {
 	h2       *h2.Server
 	loop     *listener.Loop
 	sweeper  *wire.Sweeper
+	own      *own
+	ports    *ports
 }
 
 // port is one Upstream while it is served.
 type port struct {
 	Upstream
+	// workload, when valid, is the address of one workload's program: the service is reached there and nowhere else.
+	workload netip.AddrPort
 	detected detect.Port
+	touched  atomic.Int64 // seconds since 1970: when the workload's address was last said to be wanted
 }
 
 // New makes a server. It opens nothing and starts nothing.
 func New(cfg Config) *Server {
+	if cfg.Outside == nil {
+		cfg.Outside = dialOutside
+	}
+	if cfg.Resolve == nil {
+		cfg.Resolve = resolve
+	}
 	s := &Server{
 		cfg:      cfg,
-		hold:     hold.New(hold.Config{Tables: cfg.Tables, Identity: cfg.Identity, Want: cfg.Want, Ready: cfg.Hold}),
+		hold:     hold.New(hold.Config{Tables: cfg.Tables, Identity: cfg.Identity, Want: cfg.Want, WantAddress: cfg.WantAddress, Ready: cfg.Hold}),
 		balancer: balance.New(cfg.Health),
 		budget:   limit.NewBudget(20, 10),
 		dialer:   identity.NewDialer(cfg.Identity, cfg.Tables, cfg.ConnectTimeout),
 		loop:     listener.New(cfg.MaxConns),
 		sweeper:  &wire.Sweeper{},
+		own:      &own{more: cfg.Own},
+		ports:    &ports{},
 	}
 	s.pool = pool.New(pool.Config{Dial: s.dial(identity.ALPNHTTP1), Identity: cfg.Identity, Sweeper: s.sweeper})
 	s.engine = forward.New(forward.Config{Direction: flow.Outbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open})
@@ -130,6 +154,7 @@ func (s *Server) Run(ctx context.Context) error {
 // Serve answers on ln for an upstream until ctx ends, which also cuts connections, or the server drains. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, up Upstream) error {
 	p := &port{Upstream: up}
+	defer s.own.add(ln.Addr())()
 	return s.loop.Serve(ctx, ln, func(ctx context.Context, session *listener.Session) { s.serve(ctx, session, p) })
 }
 

@@ -19,7 +19,8 @@ const Shards = 64
 // Index is the compact list of every service of the mesh. Names and addresses of a shard lie in one string, so that an entry
 // costs its text, 16 bytes of bookkeeping and 4 bytes a port: below 64 bytes for usual names.
 type Index struct {
-	shards [Shards]*shard
+	shards    [Shards]*shard
+	addresses *byAddress
 }
 
 var _ table.Index = (*Index)(nil)
@@ -28,8 +29,7 @@ type shard struct {
 	version string
 	text    string  // name and address of each entry, one after the other
 	entries []entry // in order of name
-	ports   []uint32
-	byAddr  []uint32 // positions in entries, in order of address; those without one are left out
+	ports   []table.ServicePort
 }
 
 type entry struct {
@@ -63,16 +63,11 @@ func newShard(pb *configpb.IndexShard) (*shard, error) {
 		})
 		text.WriteString(e.GetName())
 		text.Write(e.GetVirtualAddress())
-		s.ports = append(s.ports, e.GetPorts()...)
-	}
-	s.text, s.ports = strings.Clone(text.String()), slices.Clip(s.ports)
-	for i := range s.entries {
-		if s.entries[i].addrLen > 0 {
-			s.byAddr = append(s.byAddr, uint32(i))
+		for _, p := range e.GetPorts() {
+			s.ports = append(s.ports, table.ServicePort{Number: uint16(p >> 8), Protocol: table.Protocol(p & 0xff)})
 		}
 	}
-	s.byAddr = slices.Clip(s.byAddr)
-	slices.SortFunc(s.byAddr, func(a, b uint32) int { return strings.Compare(s.addr(a), s.addr(b)) })
+	s.text, s.ports = strings.Clone(text.String()), slices.Clip(s.ports)
 	return s, nil
 }
 
@@ -121,21 +116,6 @@ func (x *Index) Lookup(name string) (table.IndexEntry, bool) {
 	return s.entry(uint32(i)), true
 }
 
-// ByAddress finds a service by its virtual address.
-func (x *Index) ByAddress(addr netip.Addr) (table.IndexEntry, bool) {
-	want := string(addr.Unmap().AsSlice())
-	for _, s := range x.shards {
-		if s == nil {
-			continue
-		}
-		i, ok := sort.Find(len(s.byAddr), func(i int) int { return strings.Compare(want, s.addr(s.byAddr[i])) })
-		if ok {
-			return s.entry(s.byAddr[i]), true
-		}
-	}
-	return table.IndexEntry{}, false
-}
-
 // Each goes through all services until yield returns false.
 func (x *Index) Each(yield func(table.IndexEntry) bool) {
 	for _, s := range x.shards {
@@ -161,9 +141,9 @@ func (x *Index) Len() int {
 	return n
 }
 
+// clone is an index whose shards may be replaced until somebody looks for an address.
 func (x *Index) clone() *Index {
-	c := *x
-	return &c
+	return &Index{shards: x.shards, addresses: &byAddress{}}
 }
 
 func (s *shard) name(i uint32) string {
@@ -177,17 +157,15 @@ func (s *shard) addr(i uint32) string {
 	return s.text[from : from+uint32(e.addrLen)]
 }
 
-func (s *shard) portsOf(i uint32) []uint32 {
+func (s *shard) portsOf(i uint32) []table.ServicePort {
 	e := &s.entries[i]
-	return s.ports[e.ports : e.ports+uint32(e.portLen)]
+	end := e.ports + uint32(e.portLen)
+	return s.ports[e.ports:end:end]
 }
 
 func (s *shard) entry(i uint32) table.IndexEntry {
-	out := table.IndexEntry{Name: s.name(i), Meshed: s.entries[i].meshed}
+	out := table.IndexEntry{Name: s.name(i), Meshed: s.entries[i].meshed, Ports: s.portsOf(i)}
 	out.VirtualAddress, _ = netip.AddrFromSlice([]byte(s.addr(i)))
-	for _, p := range s.portsOf(i) {
-		out.Ports = append(out.Ports, table.ServicePort{Number: uint16(p >> 8), Protocol: table.Protocol(p & 0xff)})
-	}
 	return out
 }
 
@@ -195,7 +173,10 @@ func (s *shard) entry(i uint32) table.IndexEntry {
 func (s *shard) proto(number uint32) *configpb.IndexShard {
 	pb := &configpb.IndexShard{Shard: number, Version: s.version}
 	for i := range s.entries {
-		e := &configpb.IndexEntry{Name: s.name(uint32(i)), Ports: s.portsOf(uint32(i)), Meshed: s.entries[i].meshed}
+		e := &configpb.IndexEntry{Name: s.name(uint32(i)), Meshed: s.entries[i].meshed}
+		for _, p := range s.portsOf(uint32(i)) {
+			e.Ports = append(e.Ports, uint32(p.Number)<<8|uint32(p.Protocol))
+		}
 		if addr := s.addr(uint32(i)); addr != "" {
 			e.VirtualAddress = []byte(addr)
 		}

@@ -34,6 +34,34 @@ func TestIndexFindsEveryServiceAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestIndexByAddressDoesNotAllocate(t *testing.T) {
+	x := applied(t, New(owner()), &configpb.Update{Index: shardsOf("1", 1000)}).Table(1).Index
+	addr := netip.AddrFrom4([4]byte{198, 18, 1, 7})
+	x.ByAddress(addr) // the first one sorts
+	if n := testing.AllocsPerRun(100, func() {
+		if _, ok := x.ByAddress(addr); !ok {
+			t.Fatal("not found")
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestIndexByAddressSeesReplacedShards(t *testing.T) {
+	before := applied(t, New(owner()), &configpb.Update{Index: shardsOf("1", 10)})
+	addr := netip.AddrFrom4([4]byte{198, 18, 0, 12})
+	if _, ok := before.index.ByAddress(addr); ok {
+		t.Fatal("found an address that nobody has yet")
+	}
+	after := applied(t, before, &configpb.Update{Index: shardsOf("2", 20)})
+	if _, ok := after.index.ByAddress(addr); !ok {
+		t.Error("the new shard's address is not found")
+	}
+	if _, ok := before.index.ByAddress(addr); ok {
+		t.Error("the index before changed")
+	}
+}
+
 func TestIndexEntryCostsAtMost64Bytes(t *testing.T) {
 	const n = 5000
 	total := 0
@@ -42,7 +70,7 @@ func TestIndexEntryCostsAtMost64Bytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		total += len(s.text) + cap(s.entries)*int(unsafe.Sizeof(entry{})) + 4*cap(s.ports) + 4*cap(s.byAddr)
+		total += len(s.text) + cap(s.entries)*int(unsafe.Sizeof(entry{})) + 4*cap(s.ports) + int(unsafe.Sizeof(place{}))*len(s.entries)
 	}
 	if per := total / n; per > 64 {
 		t.Errorf("an entry costs %d bytes", per)

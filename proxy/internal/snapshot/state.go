@@ -43,7 +43,7 @@ func New(owner Owner) *State {
 		held:    map[string]*held{},
 		offered: map[string]string{},
 		refused: map[string]*configpb.Nack{},
-		index:   &Index{},
+		index:   &Index{addresses: &byAddress{}},
 	}
 }
 

@@ -22,6 +22,10 @@ type Table struct {
 	Index Index
 	// Services holds the bodies, by "namespace/name".
 	Services map[string]*Service
+	// Addresses holds what the mesh has at addresses that were called directly; one that is not here is not known (yet).
+	Addresses map[netip.Addr]*Address
+	// Egress says what may be called outside of the mesh; nil: nobody has said, the mTLS mode decides.
+	Egress *Egress
 	// Inbound describes the sidecar's own workload; nil until configured.
 	Inbound *Inbound
 	// Access decides inbound requests; nil (never configured) denies everything.
@@ -34,7 +38,7 @@ type Table struct {
 type Index interface {
 	// Lookup finds a service by "namespace/name".
 	Lookup(name string) (IndexEntry, bool)
-	// ByAddress finds a service by its virtual address.
+	// ByAddress finds a service by its virtual address. It does not allocate.
 	ByAddress(addr netip.Addr) (IndexEntry, bool)
 	// Each goes through all services, in no order, until yield returns false.
 	Each(yield func(IndexEntry) bool)
@@ -44,7 +48,7 @@ type Index interface {
 type IndexEntry struct {
 	Name           string
 	VirtualAddress netip.Addr
-	Ports          []ServicePort
+	Ports          []ServicePort // not to be written
 	Meshed         bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +30,9 @@ type Mesh struct {
 	services map[string]*table.Service
 	clients  []*Client
 	sequence uint64
+
+	addresses map[netip.Addr]*table.Address
+	egress    *table.Egress
 }
 
 // New makes an empty mesh: mTLS permissive, generous retry budget.
@@ -74,7 +78,9 @@ func (m *Mesh) Change(edit func(mesh *table.Mesh, services map[string]*table.Ser
 
 // table is the current state; the caller holds mu.
 func (m *Mesh) table() *table.Table {
-	return &table.Table{Mesh: m.mesh, Services: m.services, Index: index(m.services), Sequence: m.sequence}
+	return &table.Table{
+		Mesh: m.mesh, Services: m.services, Index: index(m.services), Addresses: m.addresses, Egress: m.egress, Sequence: m.sequence,
+	}
 }
 
 // clone copies a service with its rules and sets, so that a test may change them.
@@ -139,7 +145,14 @@ func (i index) Lookup(name string) (table.IndexEntry, bool) {
 	return table.IndexEntry{Name: name, Meshed: true}, ok
 }
 
-func (i index) ByAddress(netip.Addr) (table.IndexEntry, bool) { return table.IndexEntry{}, false }
+func (i index) ByAddress(addr netip.Addr) (table.IndexEntry, bool) {
+	for name := range i {
+		if Virtual(strings.TrimPrefix(name, "default/")) == addr {
+			return table.IndexEntry{Name: name, VirtualAddress: addr, Meshed: true}, true
+		}
+	}
+	return table.IndexEntry{}, false
+}
 
 func (i index) Each(yield func(table.IndexEntry) bool) {
 	for name := range i {
@@ -198,6 +211,7 @@ type Client struct {
 	Tables   *table.Holder
 	Identity *spiffe.Source
 	Records  *Records
+	Outside  *Outside
 
 	tb testing.TB
 }
@@ -206,8 +220,12 @@ type Client struct {
 func (m *Mesh) Client(account string) *Client {
 	m.tb.Helper()
 	c := &Client{Tables: &table.Holder{}, Identity: m.CA.Source(m.tb, Account(account)), Records: &Records{}, tb: m.tb}
+	c.Outside = &Outside{at: map[netip.AddrPort]string{}, names: map[string][]netip.Addr{}}
+	answered := make(chan struct{})
+	close(answered)
 	c.Outbound = outbound.New(outbound.Config{
 		Tables: c.Tables, Identity: c.Identity, Health: health.NewRegistry(), Emit: c.Records.Emit, Hold: 100 * time.Millisecond,
+		Outside: c.Outside.dial, Resolve: c.Outside.resolve, WantAddress: func(netip.Addr) <-chan struct{} { return answered },
 	})
 	m.mu.Lock()
 	m.clients = append(m.clients, c)
