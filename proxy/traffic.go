@@ -59,6 +59,11 @@ func (t *traffic) runOutbound(ctx context.Context) error {
 		ln := t.listeners.upstreams[u.Key()]
 		g.Add("upstream "+u.Key(), lasting(func(ctx context.Context) error { return t.out.Serve(ctx, ln, upstreamOf(u)) }))
 	}
+	if c := t.listeners.captured; c != nil {
+		for _, ln := range c.outbound {
+			g.Add("captured "+ln.Addr().String(), lasting(func(ctx context.Context) error { return t.out.ServeCaptured(ctx, ln, capture.Original) }))
+		}
+	}
 	return t.serve(ctx, &g, t.out.Drain)
 }
 
