@@ -2,11 +2,14 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strconv"
 
 	"github.com/weft-mesh/weft/proxy/internal/capture"
+	"github.com/weft-mesh/weft/proxy/internal/dnspass"
 	"github.com/weft-mesh/weft/proxy/internal/netspace"
 )
 
@@ -15,7 +18,11 @@ type captured struct {
 	outbound []net.Listener // one for each family: the kernel redirects to the loopback address
 	inbound  net.Listener
 	packets  *capture.Packets
+	dns      []*dnspass.Pass
 }
+
+// resolvConf names the resolvers of host and app.
+const resolvConf = "/etc/resolv.conf"
 
 // space is where the app is.
 func (c *Config) space() (*netspace.Space, error) {
@@ -47,7 +54,29 @@ func (o *opener) listenCaptured(cfg Config, space *netspace.Space) (*captured, e
 		return nil, err
 	}
 	o.open = append(o.open, c.packets)
-	return c, nil
+	c.dns, err = o.listenDNS(ctx, space)
+	return c, err
+}
+
+// listenDNS serves the host's loopback resolvers to an app in another namespace.
+func (o *opener) listenDNS(ctx context.Context, space *netspace.Space) ([]*dnspass.Pass, error) {
+	if !space.Separate() {
+		return nil, nil
+	}
+	resolvers, err := dnspass.Loopback(resolvConf)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []*dnspass.Pass
+	for _, at := range resolvers {
+		p, err := dnspass.Listen(ctx, space, at, at, o.log.Named("dnspass"))
+		if err != nil {
+			return nil, err
+		}
+		o.open = append(o.open, p)
+		out = append(out, p)
+	}
+	return out, err
 }
 
 // listenMarked opens a listener whose connections are the sidecar's own to the kernel's rules.
@@ -66,6 +95,9 @@ func (c *captured) close() {
 	}
 	for _, ln := range c.outbound {
 		ln.Close()
+	}
+	for _, p := range c.dns {
+		p.Close()
 	}
 	c.inbound.Close()
 	c.packets.Close()

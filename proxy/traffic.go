@@ -60,6 +60,9 @@ func (t *traffic) runOutbound(ctx context.Context) error {
 		g.Add("upstream "+u.Key(), lasting(func(ctx context.Context) error { return t.out.Serve(ctx, ln, upstreamOf(u)) }))
 	}
 	if c := t.listeners.captured; c != nil {
+		for _, p := range c.dns {
+			g.Add("resolver "+p.Addr().String(), lasting(p.Run))
+		}
 		for _, ln := range c.outbound {
 			g.Add("captured "+ln.Addr().String(), lasting(func(ctx context.Context) error { return t.out.ServeCaptured(ctx, ln, capture.Original) }))
 		}
