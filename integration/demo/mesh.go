@@ -34,6 +34,7 @@ type demo struct {
 	processes []*harness.Process
 
 	languages   []string
+	transparent bool // programs' traffic is captured
 	propagation []time.Duration
 	outage      tally // what the load saw while the control plane was away
 }
@@ -42,7 +43,8 @@ func (d *demo) weft() string { return filepath.Join(d.bin, "weft") }
 
 // env points every weft command of the demo at the demo's own mesh.
 func (d *demo) env() []string {
-	return []string{"WEFT_GATEWAY=" + d.gateway(), "WEFT_DATA_DIR=" + filepath.Join(d.dir, "data"), "WEFT_PROXY=" + filepath.Join(d.bin, "weft-proxy")}
+	return []string{"WEFT_GATEWAY=" + d.gateway(), "WEFT_DATA_DIR=" + filepath.Join(d.dir, "data"), "WEFT_PROXY=" + filepath.Join(d.bin, "weft-proxy"),
+		"WEFT_RUN_DIR=" + filepath.Join(d.dir, "run"), "WEFT_CAPTURE=" + d.mode()}
 }
 
 func (d *demo) gateway() string { return fmt.Sprintf("127.0.0.1:%d", d.ports["gateway-port"]) }
@@ -69,7 +71,7 @@ func (d *demo) choosePorts() error {
 
 // startPlane starts `weft up` and returns when every component is ready.
 func (d *demo) startPlane(ctx context.Context) (time.Duration, error) {
-	args := []string{d.weft(), "up", "--run-dir", filepath.Join(d.dir, "run"), "--log-level", "warn"}
+	args := []string{d.weft(), "up", "--log-level", "warn"}
 	for flag, port := range d.ports {
 		args = append(args, fmt.Sprintf("--%s=%d", flag, port))
 	}
@@ -208,6 +210,9 @@ func (d *demo) stop() {
 		if !d.plane.Wait(15 * time.Second) {
 			d.plane.Signal(syscall.SIGKILL)
 		}
+	}
+	if d.transparent { // of the instance that was killed on purpose
+		_, _, _ = d.run(context.Background(), "check", "--clean")
 	}
 }
 

@@ -48,9 +48,7 @@ func (d *demo) startMember(m member) error {
 	if m.version != "" {
 		args = append(args, "--label", "version="+m.version)
 	}
-	for _, u := range m.upstreams {
-		args = append(args, "--upstream", u)
-	}
+	args = append(args, d.upstreams(m.upstreams...)...)
 	p, err := d.start(m.name, nil, append(append(args, "--"), m.command(port)...)...)
 	d.shop[m.name] = p
 	return err
@@ -94,11 +92,11 @@ func (d *demo) members() ([]member, error) {
 	if err != nil {
 		return nil, err
 	}
-	reviews1, reviews2 := goApp("reviews", "--version", "v1"), goApp("reviews", "--version", "v2", "--ratings", "{ratings}")
+	reviews1, reviews2 := goApp("reviews", "--version", "v1"), goApp("reviews", "--version", "v2", "--ratings", d.at("ratings"))
 	if python, ok := have("python3"); ok {
 		reviews1 = func(port int) []string { return []string{python, apps + "/reviews.py", fmt.Sprint(port), "v1"} }
 		reviews2 = func(port int) []string {
-			return []string{python, apps + "/reviews.py", fmt.Sprint(port), "v2", "{ratings}"}
+			return []string{python, apps + "/reviews.py", fmt.Sprint(port), "v2", d.at("ratings")}
 		}
 		d.languages = append(d.languages, "Python (reviews)")
 	}
@@ -120,9 +118,9 @@ func (d *demo) members() ([]member, error) {
 		{name: "reviews-v1", service: "reviews", version: "v1", command: reviews1},
 		{name: "reviews-v2a", service: "reviews", version: "v2", upstreams: []string{"ratings"}, command: reviews2},
 		{name: "reviews-v2b", service: "reviews", version: "v2", upstreams: []string{"ratings"}, command: reviews2},
-		{name: "cart-1", service: "cart", protocol: "grpc", upstreams: []string{"store"}, command: goApp("cart", "--store", "{store}")},
-		{name: "cart-2", service: "cart", protocol: "grpc", upstreams: []string{"store"}, command: goApp("cart", "--store", "{store}")},
-		{name: "web-1", service: "web", protocol: "http", upstreams: []string{"reviews", "cart"}, command: goApp("web", "--reviews", "{reviews}", "--cart", "{cart}")},
+		{name: "cart-1", service: "cart", protocol: "grpc", upstreams: []string{"store"}, command: goApp("cart", "--store", d.at("store"))},
+		{name: "cart-2", service: "cart", protocol: "grpc", upstreams: []string{"store"}, command: goApp("cart", "--store", d.at("store"))},
+		{name: "web-1", service: "web", protocol: "http", upstreams: []string{"reviews", "cart"}, command: goApp("web", "--reviews", d.at("reviews"), "--cart", d.at("cart"))},
 	}, nil
 }
 
@@ -140,8 +138,9 @@ func (d *demo) unpackApps() (string, error) {
 // startLoad starts the load generator, a program of the mesh like any other.
 func (d *demo) startLoad(ctx context.Context) error {
 	d.tally = &watcher{}
-	_, err := d.start("load", d.tally, d.weft(), "run", "--name", "load-1", "--account", "load", "--upstream", "web", "--",
-		filepath.Join(d.bin, "weft-shop"), "load", "--target", "{web}", "--rate", fmt.Sprint(d.rate))
+	args := append([]string{d.weft(), "run", "--name", "load-1", "--account", "load"}, d.upstreams("web")...)
+	args = append(args, "--", filepath.Join(d.bin, "weft-shop"), "load", "--target", d.at("web"), "--rate", fmt.Sprint(d.rate))
+	_, err := d.start("load", d.tally, args...)
 	if err != nil {
 		return err
 	}

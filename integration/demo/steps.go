@@ -29,8 +29,8 @@ func (d *demo) stepPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.out.promise(true, "six services and an embedded etcd are ready after %s, explicit mode (no privileges needed)", round(took))
-	return nil
+	d.out.promise(true, "six services and an embedded etcd are ready after %s", round(took))
+	return d.chooseCapture(ctx)
 }
 
 func (d *demo) stepShop(ctx context.Context) error {
@@ -167,8 +167,8 @@ func (d *demo) stepAccess(ctx context.Context) error {
 
 // probe calls ratings as a program of another account.
 func (d *demo) probe(ctx context.Context) (string, error) {
-	out, errOut, err := d.run(ctx, "run", "--account", "intruder", "--upstream", "ratings", "--",
-		d.bin+"/weft-shop", "probe", "--url", "http://{ratings}/ratings/p1")
+	args := append([]string{"run", "--account", "intruder"}, d.upstreams("ratings")...)
+	out, errOut, err := d.run(ctx, append(args, "--", d.bin+"/weft-shop", "probe", "--url", "http://"+d.at("ratings")+"/ratings/p1")...)
 	if err != nil {
 		return "", fmt.Errorf("probe: %w: %s", err, errOut)
 	}

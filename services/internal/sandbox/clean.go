@@ -33,8 +33,10 @@ func Leftovers(cfg Config) ([]Leftover, error) {
 		}
 		out = append(out, Leftover{Owner: all[i].Owner, Processes: processes(all[i].Namespace)})
 	}
-	if _, err := netlink.LinkByName(cfg.Bridge); err == nil && len(all) == 0 {
-		out = append(out, Leftover{})
+	if bridge, err := netlink.LinkByName(cfg.Bridge); err == nil && len(out) == 0 {
+		if used, err := inhabited(bridge); err == nil && !used {
+			out = append(out, Leftover{})
+		}
 	}
 	return out, nil
 }
@@ -55,18 +57,12 @@ func Clean(cfg Config) ([]Leftover, error) {
 		return nil, err
 	}
 	var errs []error
-	kept := 0
 	for i := range all {
-		if all[i].alive() {
-			kept++
-			continue
+		if !all[i].alive() {
+			errs = append(errs, all[i].remove())
 		}
-		errs = append(errs, all[i].remove())
 	}
-	if kept == 0 {
-		errs = append(errs, removeHost(cfg))
-	}
-	return found, errors.Join(errs...)
+	return found, errors.Join(append(errs, removeHost(cfg))...)
 }
 
 // remove ends what is left of one sandbox.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/google/nftables"
@@ -35,7 +34,7 @@ func ensureHost(cfg Config) error {
 	if err := masquerade(cfg); err != nil {
 		return err
 	}
-	return forward(cfg)
+	return forward(bridge)
 }
 
 func ensureBridge(cfg Config) (netlink.Link, error) {
@@ -110,16 +109,16 @@ func dropTable(c *nftables.Conn) {
 // host deaf to router advertisements.
 const forwarding = "/proc/sys/net/ipv4/ip_forward"
 
-// forwardNote remembers that the switch was off.
-func (c Config) forwardNote() string { return filepath.Join(c.RunDir, notesDir, "forwarding") }
+// switchedOn is the bridge's alias when forwarding was off before: it goes with the bridge.
+const switchedOn = "weft: ip_forward was 0"
 
-func forward(cfg Config) error {
+func forward(bridge netlink.Link) error {
 	value, err := os.ReadFile(forwarding)
 	if err == nil && strings.TrimSpace(string(value)) != "0" {
 		return nil
 	}
 	if err == nil {
-		err = os.WriteFile(cfg.forwardNote(), []byte(forwarding+"\n"), 0o600)
+		err = netlink.LinkSetAlias(bridge, switchedOn)
 	}
 	if err == nil {
 		err = os.WriteFile(forwarding, []byte("1"), 0)
@@ -130,21 +129,43 @@ func forward(cfg Config) error {
 	return nil
 }
 
-// removeHost takes away what ensureHost made.
+// removeHost takes away what ensureHost made, unless sandboxes hang on the bridge still: also such of other run directories.
 func removeHost(cfg Config) error {
+	bridge, err := netlink.LinkByName(cfg.Bridge)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", cfg.Bridge, err)
+	}
+	if used, err := inhabited(bridge); used || err != nil {
+		return err
+	}
 	var errs []error
 	if c, err := nftables.New(); err == nil {
 		dropTable(c)
 		errs = append(errs, c.Flush())
 	}
-	if link, err := netlink.LinkByName(cfg.Bridge); err == nil {
-		errs = append(errs, netlink.LinkDel(link))
+	if bridge.Attrs().Alias == switchedOn {
+		errs = append(errs, os.WriteFile(forwarding, []byte("0"), 0))
 	}
-	if _, err := os.Stat(cfg.forwardNote()); err == nil {
-		errs = append(errs, os.WriteFile(forwarding, []byte("0"), 0), os.Remove(cfg.forwardNote()))
-	}
+	errs = append(errs, netlink.LinkDel(bridge))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove what captured programs had on this host: %w", err)
 	}
 	return nil
+}
+
+// inhabited says whether anything hangs on the bridge.
+func inhabited(bridge netlink.Link) (bool, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return false, fmt.Errorf("interfaces of this host: %w", err)
+	}
+	for _, l := range links {
+		if l.Attrs().MasterIndex == bridge.Attrs().Index {
+			return true, nil
+		}
+	}
+	return false, nil
 }

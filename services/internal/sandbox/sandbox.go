@@ -75,11 +75,11 @@ func (s *Sandbox) close() error {
 	if s.ns != nil {
 		errs = append(errs, s.ns.Close())
 	}
-	if left, err := notes(s.cfg); err == nil && len(left) == 0 {
-		errs = append(errs, removeHost(s.cfg))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, removeHost(s.cfg))...)
 }
+
+// lockFile is one for all run directories, which share the host's bridge.
+const lockFile = "/run/weft-sandbox.lock"
 
 // lock keeps others on this host from making and removing at the same time.
 func lock(cfg Config) (unlock func(), err error) {
@@ -87,9 +87,9 @@ func lock(cfg Config) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // names of workloads are no secrets
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
+		return nil, fmt.Errorf("lock of this host's sandboxes: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		f.Close()
