@@ -73,7 +73,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.SetInterspersed(false)
 	flags.StringVar(&f.service, "service", "", "service that the program is an endpoint of")
 	flags.Uint16Var(&f.port, "port", 0, "port that the program listens on")
-	flags.StringVar(&f.protocol, "protocol", "", "how the port speaks: http, http2, grpc or tcp (default: told from the first bytes)")
+	flags.StringVar(&f.protocol, "protocol", "", "how the port speaks: http, http2, grpc, tcp or udp (default: told from the first bytes)")
 	flags.StringVar(&f.account, "account", "", "account of the program's identity (default: the service's name)")
 	flags.StringVar(&f.name, "name", "", "name of the workload (default: the account and a random suffix)")
 	flags.StringArrayVar(&f.labels, "label", nil, "label k=v that routes can select on; may be repeated")

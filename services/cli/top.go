@@ -114,12 +114,13 @@ func printTop(w io.Writer, resp *telemetrypb.QueryEdgesResponse, view topView) {
 	list(w, "telemetry replicas that did not answer", resp.GetUnreachableReplicas())
 }
 
-// active is the number of open connections, where a row has such.
+// active is the number of open connections or sessions, where a row has such.
 func active(r *telemetrypb.EdgeRow) string {
-	if r.GetEdge().GetProtocol() != "tcp" {
-		return "-"
+	switch r.GetEdge().GetProtocol() {
+	case "tcp", "udp":
+		return fmt.Sprint(r.GetActive())
 	}
-	return fmt.Sprint(r.GetActive())
+	return "-"
 }
 
 func successRate(r *telemetrypb.EdgeRow) string {

@@ -39,10 +39,19 @@ type Choice struct {
 	state    *health.State
 }
 
-// Pick chooses an endpoint of set for port; ok is false when the set has none. Endpoints without a service port serve any.
+// Pick chooses an endpoint of set for a port of TCP; ok is false when the set has none. Endpoints without a service port serve any.
 // failed lists the endpoints that already failed this request. The caller must call Done once on the choice. Pick does not
 // allocate once it has seen the set.
 func (b *Balancer) Pick(set *table.EndpointSet, method table.Balancing, port uint16, failed []*table.Endpoint) (Choice, bool) {
+	return b.pick(set, method, wanted{number: port}, failed)
+}
+
+// PickUDP is Pick for a port of UDP.
+func (b *Balancer) PickUDP(set *table.EndpointSet, method table.Balancing, port uint16, failed []*table.Endpoint) (Choice, bool) {
+	return b.pick(set, method, wanted{number: port, udp: true}, failed)
+}
+
+func (b *Balancer) pick(set *table.EndpointSet, method table.Balancing, port wanted, failed []*table.Endpoint) (Choice, bool) {
 	if set == nil || len(set.Endpoints) == 0 {
 		return Choice{}, false
 	}

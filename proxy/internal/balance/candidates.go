@@ -25,10 +25,16 @@ const (
 // same unless ejection is ignored.
 type candidates struct {
 	set             *health.Set
-	port            uint16
+	port            wanted
 	failed          []*table.Endpoint
 	lowest, highest tier
 	count           int
+}
+
+// wanted is the port that is asked for; number 0: any.
+type wanted struct {
+	number uint16
+	udp    bool
 }
 
 // panicAbove is the share of ejected endpoints, in percent, above which ejection is ignored. It is high because what ejects is
@@ -37,7 +43,7 @@ type candidates struct {
 const panicAbove = 90
 
 // gather finds the best tier, among the endpoints with a current lease first.
-func gather(set *health.Set, port uint16, failed []*table.Endpoint) candidates {
+func gather(set *health.Set, port wanted, failed []*table.Endpoint) candidates {
 	g := candidates{set: set, port: port, failed: failed}
 	var counts [tiers + 1]int
 	known, ejections := 0, 0
@@ -90,7 +96,7 @@ func (g *candidates) at(n int) int {
 
 func (g *candidates) tier(i int) tier {
 	ep := g.set.Of.Endpoints[i]
-	if ep.ServicePort != 0 && g.port != 0 && ep.ServicePort != g.port {
+	if ep.UDP != g.port.udp || ep.ServicePort != 0 && g.port.number != 0 && ep.ServicePort != g.port.number {
 		return wrongPort
 	}
 	t := good

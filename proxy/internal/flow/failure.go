@@ -65,10 +65,8 @@ func ParseErrorHeader(value string) (hop Direction, reason Reason, ok bool) {
 	case where != Outbound.String():
 		return 0, None, false
 	}
-	for r := None + 1; r < reasons; r++ {
-		if infos[r].Name == name {
-			return hop, r, true
-		}
+	if reason, ok = ReasonNamed(name); !ok {
+		return 0, None, false
 	}
-	return 0, None, false
+	return hop, reason, true
 }

@@ -41,14 +41,15 @@ const (
 	HTTP1
 	HTTP2
 	GRPC
+	UDP
 )
 
 // String is the label of metrics and logs.
 func (p Protocol) String() string {
-	return [...]string{"tcp", "http", "http", "grpc"}[p]
+	return [...]string{"tcp", "http", "http", "grpc", "udp"}[p]
 }
 
-// Record is what is known of one request (HTTP) or connection (TCP) when it ends. A stage writes its own fields and reads no
+// Record is what is known of one request (HTTP), connection (TCP) or session (UDP) when it ends. A stage writes its own fields and reads no
 // one else's; observe emits it once. Records are reused: whoever keeps something copies it.
 type Record struct {
 	// Set by the listener.
@@ -73,14 +74,16 @@ type Record struct {
 	GRPCStatus    int   // gRPC status; -1 when there was none
 	BytesSent     int64 // body bytes from client to server
 	BytesReceived int64 // body bytes from server to client
-	Handshakes    int   // TLS handshakes that this flow made
-	Opened        bool  // the flow was announced when it began, and its bytes have been counted since
+	// Datagrams of UDP in these bytes, and those that were dropped, for whatever reason, on this side of the hop.
+	DatagramsSent, DatagramsReceived, DatagramsDropped int64
+	Handshakes                                         int  // TLS handshakes that this flow made
+	Opened                                             bool // the flow was announced when it began, and its bytes have been counted since
 	// Set by whoever fails.
 	Reason Reason
 	Err    error
 	// Set at the end.
 	Duration time.Duration
-	// RequestID is x-request-id; empty for TCP.
+	// RequestID is x-request-id; empty for TCP and UDP.
 	RequestID string
 }
 

@@ -67,5 +67,15 @@ var infos = [reasons]Info{
 // Info returns what the reason means.
 func (r Reason) Info() Info { return infos[r] }
 
+// ReasonNamed finds a reason by its name.
+func ReasonNamed(name string) (Reason, bool) {
+	for r := None + 1; r < reasons; r++ {
+		if infos[r].Name == name {
+			return r, true
+		}
+	}
+	return None, false
+}
+
 // String is the reason's name.
 func (r Reason) String() string { return infos[r].Name }

@@ -39,9 +39,17 @@ type line struct {
 	Seconds    float64 `json:"duration_seconds"`
 	Sent       int64   `json:"bytes_sent"`
 	Received   int64   `json:"bytes_received"`
+	Datagrams  *counts `json:"datagrams,omitempty"`
 	Tries      int     `json:"tries,omitempty"`
 	MTLS       bool    `json:"mtls"`
 	RequestID  string  `json:"request_id,omitempty"`
+}
+
+// counts is what became of a session's datagrams.
+type counts struct {
+	Sent     int64 `json:"sent"`
+	Received int64 `json:"received"`
+	Dropped  int64 `json:"dropped"`
 }
 
 // NewAccessLog writes every n-th record to out.
@@ -86,6 +94,9 @@ func lineOf(rec *flow.Record) line {
 	if rec.GRPCStatus >= 0 && rec.Protocol == flow.GRPC {
 		code := rec.GRPCStatus
 		l.GRPCStatus = &code
+	}
+	if rec.Protocol == flow.UDP {
+		l.Datagrams = &counts{rec.DatagramsSent, rec.DatagramsReceived, rec.DatagramsDropped}
 	}
 	if rec.Err != nil {
 		l.Error = rec.Err.Error()

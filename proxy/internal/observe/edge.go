@@ -16,9 +16,13 @@ const (
 	classTCP class = iota
 	classHTTP
 	classGRPC
+	classUDP
 )
 
-func (c class) String() string { return [...]string{"tcp", "http", "grpc"}[c] }
+func (c class) String() string { return [...]string{"tcp", "http", "grpc", "udp"}[c] }
+
+// streams says that what is counted has a beginning that is announced, and no status.
+func (c class) streams() bool { return c == classTCP || c == classUDP }
 
 func classOf(p flow.Protocol) class {
 	switch p {
@@ -26,6 +30,8 @@ func classOf(p flow.Protocol) class {
 		return classGRPC
 	case flow.HTTP1, flow.HTTP2:
 		return classHTTP
+	case flow.UDP:
+		return classUDP
 	default:
 		return classTCP
 	}
@@ -140,14 +146,14 @@ func succeeded(rec *flow.Record, c class) bool {
 			return true
 		}
 	}
-	return c == classTCP || rec.Status < 500
+	return c.streams() || rec.Status < 500
 }
 
 func codeOf(rec *flow.Record, c class) int {
 	if c == classGRPC && rec.GRPCStatus >= 0 && rec.GRPCStatus < codes-codeGRPC {
 		return codeGRPC + rec.GRPCStatus
 	}
-	if hundred := rec.Status / 100; c != classTCP && hundred >= 1 && hundred <= 5 {
+	if hundred := rec.Status / 100; !c.streams() && hundred >= 1 && hundred <= 5 {
 		return hundred
 	}
 	return codeNone

@@ -34,8 +34,18 @@ type Health struct {
 	IndexServices int
 	// Handshakes of TLS by direction ("inbound", "outbound") and result ("full", "resumed", "failed").
 	Handshakes map[string]map[string]uint64
+	// Datagrams is about UDP, by direction.
+	Datagrams map[string]Datagrams
 	// Connections of the HTTP/1.1 pool by what happened ("dialled", "reused", "stale").
 	Connections map[string]uint64
+}
+
+// Datagrams is what one side of the sidecar knows of UDP.
+type Datagrams struct {
+	// Sessions that there are now.
+	Sessions int64
+	// Dropped datagrams by cause ("backpressure", "refused", "oversize", "unsent").
+	Dropped map[string]uint64
 }
 
 // Metrics serves the exposition.
@@ -60,13 +70,13 @@ func newEdgeDescs() edgeDescs {
 		return prometheus.NewDesc("weft_proxy_"+name, help, append(append([]string{}, labels...), more...), nil)
 	}
 	return edgeDescs{
-		requests:   desc("requests_total", "Requests (connections for TCP) that ended, by code class.", "code"),
+		requests:   desc("requests_total", "Requests (connections for TCP, sessions for UDP) that ended, by code class.", "code"),
 		successes:  desc("successes_total", "Requests that were neither 5xx nor failed by a proxy."),
 		failures:   desc("failures_total", "Requests that a proxy failed, by reason.", "reason"),
 		retries:    desc("retries_total", "Tries beyond the first."),
 		handshakes: desc("handshakes_total", "TLS handshakes made."),
-		bytes:      desc("bytes_total", "Bytes of bodies, sent from client to server or received from it.", "flow"),
-		active:     desc("connections_active", "Connections open now, for TCP."),
+		bytes:      desc("bytes_total", "Bytes of bodies, streams and datagrams, sent from client to server or received from it.", "flow"),
+		active:     desc("connections_active", "Connections (TCP) and sessions (UDP) open now."),
 		duration:   desc("request_duration_seconds", "Time from the request to the end of its response."),
 	}
 }
@@ -117,7 +127,7 @@ func (c *edgeCollector) edge(ch chan<- prometheus.Metric, e *edge, own string) {
 	count(c.desc.handshakes, e.handshake.Load())
 	count(c.desc.bytes, e.sent.Load(), "sent")
 	count(c.desc.bytes, e.received.Load(), "received")
-	if e.key.class == classTCP {
+	if e.key.class.streams() {
 		ch <- prometheus.MustNewConstMetric(c.desc.active, prometheus.GaugeValue, float64(e.active.Load()), labels...)
 	}
 	bounds, total := cumulative(&e.latency)

@@ -7,7 +7,7 @@ import (
 )
 
 type healthDescs struct {
-	connected, age, expiry, updates, reopened, refused, index, edges, overflow, dropped, handshakes, pool *prometheus.Desc
+	connected, age, expiry, updates, reopened, refused, index, edges, overflow, dropped, handshakes, pool, sessions, datagrams *prometheus.Desc
 }
 
 func newHealthDescs() healthDescs {
@@ -26,6 +26,8 @@ func newHealthDescs() healthDescs {
 		overflow:   desc("edges_overflow_total", "Flows counted on the edge \"other\" because there were too many edges."),
 		handshakes: desc("tls_handshakes_total", "TLS handshakes of the mesh hop, also those that no request waited for.", "direction", "result"),
 		pool:       desc("pool_connections_total", "Connections of the HTTP/1.1 pool: dialled, reused, or found stale.", "event"),
+		sessions:   desc("udp_sessions", "Sessions of UDP that there are now.", "direction"),
+		datagrams:  desc("udp_dropped_datagrams_total", "Datagrams that were dropped: backpressure (the other end was too slow), refused (no session could be had), oversize, unsent (the socket did not take it).", "direction", "cause"),
 		dropped:    desc("access_log_dropped_total", "Lines of the access log that were dropped."),
 	}
 }
@@ -39,7 +41,7 @@ type healthCollector struct {
 // Describe lists the descriptions.
 func (c *healthCollector) Describe(ch chan<- *prometheus.Desc) {
 	d := c.desc
-	for _, desc := range []*prometheus.Desc{d.connected, d.age, d.expiry, d.updates, d.reopened, d.refused, d.index, d.edges, d.overflow, d.dropped, d.handshakes, d.pool} {
+	for _, desc := range []*prometheus.Desc{d.connected, d.age, d.expiry, d.updates, d.reopened, d.refused, d.index, d.edges, d.overflow, d.dropped, d.handshakes, d.pool, d.sessions, d.datagrams} {
 		ch <- desc
 	}
 }
@@ -79,6 +81,12 @@ func (c *healthCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for event, n := range h.Connections {
 		counter(c.desc.pool, n, event)
+	}
+	for direction, d := range h.Datagrams {
+		gauge(c.desc.sessions, float64(d.Sessions), direction)
+		for cause, n := range d.Dropped {
+			counter(c.desc.datagrams, n, direction, cause)
+		}
 	}
 	if log := c.recorder.cfg.AccessLog; log != nil {
 		counter(c.desc.dropped, log.dropped.Load())

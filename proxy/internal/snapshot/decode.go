@@ -124,6 +124,8 @@ func decodeProtocol(pb typepb.Protocol) (table.Protocol, error) {
 		return table.GRPC, nil
 	case typepb.Protocol_PROTOCOL_TCP:
 		return table.TCP, nil
+	case typepb.Protocol_PROTOCOL_UDP:
+		return table.UDP, nil
 	default:
 		return 0, fmt.Errorf("protocol: unknown value %d", pb)
 	}

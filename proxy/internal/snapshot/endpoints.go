@@ -78,6 +78,7 @@ func decodeEndpoint(service string, pb *configpb.Endpoint) (*table.Endpoint, err
 		Address:     addr.Unmap(),
 		MeshPort:    mesh,
 		TargetPort:  target,
+		UDP:         pb.GetUdp(),
 		Version:     pb.GetLabels()[versionLabel],
 		Unknown:     pb.GetUnknown(),
 	}
@@ -89,6 +90,9 @@ func decodeEndpoint(service string, pb *configpb.Endpoint) (*table.Endpoint, err
 	namespace, _, _ := strings.Cut(service, "/")
 	e.Workload = namespace + "/" + pb.GetWorkload()
 	e.Key = fmt.Sprintf("%s %s:%d/%d", e.Workload, e.Address, mesh, target)
+	if e.UDP {
+		e.Key += "/udp"
+	}
 	return e, nil
 }
 

@@ -89,7 +89,7 @@ func checkEntry(e *configpb.IndexEntry, number uint32, last string) error {
 		return errors.New("more than 255 ports")
 	}
 	for _, p := range e.GetPorts() {
-		if p>>8 == 0 || p>>8 > 65535 || p&0xff > uint32(table.TCP) {
+		if p>>8 == 0 || p>>8 > 65535 || p&0xff > uint32(table.UDP) {
 			return fmt.Errorf("port %d with protocol %d is not valid", p>>8, p&0xff)
 		}
 	}

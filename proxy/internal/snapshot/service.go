@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -55,7 +56,9 @@ func decodeService(pb *configpb.Service) (*service, error) {
 		}
 		s.ports = append(s.ports, table.ServicePort{Number: number, Protocol: protocol})
 	}
-	slices.SortFunc(s.ports, func(a, b table.ServicePort) int { return int(a.Number) - int(b.Number) })
+	slices.SortFunc(s.ports, func(a, b table.ServicePort) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
+	})
 	for i, r := range pb.GetRules() {
 		decoded, err := decodeRule(r)
 		if err != nil {

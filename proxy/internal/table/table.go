@@ -98,6 +98,7 @@ const (
 	HTTP2           // HTTP/2 with prior knowledge
 	GRPC            // gRPC over HTTP/2 with prior knowledge
 	TCP             // any byte stream
+	UDP             // datagrams; never guessed
 )
 
 // Service is how to reach one service.
@@ -115,21 +116,36 @@ type Service struct {
 	Balancing Balancing
 }
 
-// Port finds a port by number; 0 means the only one. A service without declared ports accepts every number with an undeclared
-// protocol.
+// Port finds a port of TCP by number; 0 means the only one. A service without declared ports accepts every number with an
+// undeclared protocol.
 func (s *Service) Port(number uint16) (ServicePort, bool) {
 	if len(s.Ports) == 0 {
 		return ServicePort{Number: number}, true
 	}
-	if number == 0 && len(s.Ports) == 1 {
-		return s.Ports[0], true
+	return s.port(number, false)
+}
+
+// UDPPort finds a port of UDP like Port; the number may be that of a port of TCP too.
+func (s *Service) UDPPort(number uint16) (ServicePort, bool) {
+	if len(s.Ports) == 0 {
+		return ServicePort{Number: number, Protocol: UDP}, true
 	}
+	return s.port(number, true)
+}
+
+func (s *Service) port(number uint16, udp bool) (found ServicePort, ok bool) {
 	for _, p := range s.Ports {
-		if p.Number == number {
+		switch {
+		case (p.Protocol == UDP) != udp:
+		case number != 0 && p.Number == number:
 			return p, true
+		case number == 0 && ok:
+			return ServicePort{}, false // which of them?
+		case number == 0:
+			found, ok = p, true
 		}
 	}
-	return ServicePort{}, false
+	return found, ok
 }
 
 // ServicePort is one port.
@@ -184,7 +200,7 @@ type EndpointSet struct {
 
 // Endpoint is one workload through one port. State that outlives a table (health, load, connections) is keyed by Key.
 type Endpoint struct {
-	// Key is "namespace/workload address:mesh/target", unique over time for one place.
+	// Key is "namespace/workload address:mesh/target", with "/udp" behind it for UDP, unique over time for one place.
 	Key string
 	// Workload is "namespace/workload".
 	Workload string
@@ -198,6 +214,8 @@ type Endpoint struct {
 	MeshPort uint16
 	// TargetPort of the app.
 	TargetPort uint16
+	// UDP: both ports are of UDP.
+	UDP bool
 	// ID that the peer must present, when meshed.
 	ID spiffeid.ID
 	// Version is the value of the label "version".
@@ -242,7 +260,7 @@ type AccessRule struct {
 	IDs map[spiffeid.ID]struct{}
 	// IDPrefixes each end in "/".
 	IDPrefixes []string
-	// Matches: any one suffices; none: everything, also TCP.
+	// Matches: any one suffices; none: everything, also TCP and UDP.
 	Matches []match.HTTP
 }
 

@@ -49,6 +49,17 @@ func (c *canon) flag(b bool) {
 	}
 }
 
+// flags writes one number, which is that of flag when only the first is set.
+func (c *canon) flags(list ...bool) {
+	n := uint64(0)
+	for i, b := range list {
+		if b {
+			n |= 1 << i
+		}
+	}
+	c.number(n)
+}
+
 func (c *canon) duration(d time.Duration) { c.number(uint64(d)) }
 
 func (c *canon) address(a netip.Addr) {
@@ -179,7 +190,7 @@ func (e *EndpointSet) write(c *canon) {
 		c.labels(p.Labels)
 		c.text(p.ID)
 		c.flag(p.Unknown)
-		c.flag(p.Draining)
+		c.flags(p.Draining, p.UDP)
 	}
 }
 

@@ -24,9 +24,20 @@ func (w *World) endpoints(svc *model.Service, workloads []*model.Workload) *Reso
 		}
 	}
 	slices.SortFunc(body.Endpoints, func(a, b Endpoint) int {
-		return cmp.Or(strings.Compare(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port), cmp.Compare(a.TargetPort, b.TargetPort))
+		return cmp.Or(strings.Compare(a.Workload, b.Workload), cmp.Compare(a.Port, b.Port), cmp.Compare(a.TargetPort, b.TargetPort), order(a.UDP, b.UDP))
 	})
 	return w.resource(EndpointsName(svc.Key), "endpoints", body, origins)
+}
+
+// order puts false first.
+func order(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 func (w *World) endpoint(from model.Endpoint) Endpoint {
@@ -36,6 +47,7 @@ func (w *World) endpoint(from model.Endpoint) Endpoint {
 		MeshPort:   from.MeshPort,
 		Port:       from.ServicePort,
 		TargetPort: from.TargetPort,
+		UDP:        from.Protocol.UDP(),
 		Labels:     from.Labels,
 		Unknown:    from.State == model.WorkloadUnknown,
 		Draining:   from.State == model.WorkloadDraining,

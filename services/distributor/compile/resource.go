@@ -88,7 +88,7 @@ type AccessRule struct {
 	IDs []string
 	// IDPrefixes each end in "/".
 	IDPrefixes []string
-	// Matches: any one suffices; none: every operation, also TCP.
+	// Matches: any one suffices; none: every operation, also TCP and UDP.
 	Matches []model.HTTPMatch
 }
 
@@ -134,7 +134,7 @@ type EndpointSet struct {
 	Service string
 	// IDs that a peer of this service may have, ascending. Empty: none is trusted.
 	IDs []string
-	// Endpoints in order of workload and port.
+	// Endpoints in order of workload and port, TCP before UDP.
 	Endpoints []Endpoint
 }
 
@@ -148,6 +148,8 @@ type Endpoint struct {
 	Port       uint16
 	TargetPort uint16
 	Labels     map[string]string
+	// UDP: both ports are of UDP.
+	UDP bool
 	// ID is empty when not meshed.
 	ID       string
 	Unknown  bool

@@ -139,7 +139,7 @@ func endpointsToProto(b *compile.EndpointSet) *configpb.EndpointSet {
 	for _, e := range b.Endpoints {
 		out.Endpoints = append(out.Endpoints, &configpb.Endpoint{
 			Workload: e.Workload, Address: e.Address.AsSlice(), MeshPort: uint32(e.MeshPort), Port: uint32(e.Port),
-			TargetPort: uint32(e.TargetPort), Labels: e.Labels, Id: e.ID, Unknown: e.Unknown, Draining: e.Draining,
+			TargetPort: uint32(e.TargetPort), Labels: e.Labels, Id: e.ID, Unknown: e.Unknown, Draining: e.Draining, Udp: e.UDP,
 		})
 	}
 	return out

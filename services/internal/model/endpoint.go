@@ -36,7 +36,7 @@ func Endpoints(s *Service, workloads []Workload) []Endpoint {
 		}
 		ports := s.Ports
 		if len(ports) == 0 {
-			ports = []ServicePort{{}}
+			ports = w.undeclared()
 		}
 		for _, p := range ports {
 			if target, protocol := w.target(p); target != 0 {
@@ -49,9 +49,29 @@ func Endpoints(s *Service, workloads []Workload) []Endpoint {
 		}
 	}
 	slices.SortFunc(out, func(a, b Endpoint) int {
-		return cmp.Or(cmp.Compare(a.Workload.Name, b.Workload.Name), cmp.Compare(a.ServicePort, b.ServicePort))
+		return cmp.Or(cmp.Compare(a.Workload.Name, b.Workload.Name), cmp.Compare(a.ServicePort, b.ServicePort), cmp.Compare(a.Protocol, b.Protocol))
 	})
 	return out
+}
+
+// undeclared is what a service without ports has at this workload: its first port, and the first one of the other transport.
+func (w *Workload) undeclared() []ServicePort {
+	ports := []ServicePort{{}}
+	if len(w.Ports) == 0 {
+		return ports
+	}
+	first := w.Ports[0].Protocol
+	for _, p := range w.Ports {
+		if p.Protocol.UDP() != first.UDP() {
+			return append(ports, ServicePort{Protocol: cmp.Or(p.Protocol, ProtocolTCP)})
+		}
+	}
+	return ports
+}
+
+// serves says whether a port of the app can stand behind a service port, by what both say of their transport.
+func (p WorkloadPort) serves(port ServicePort) bool {
+	return p.Protocol == ProtocolUndeclared || port.Protocol == ProtocolUndeclared || p.Protocol.UDP() == port.Protocol.UDP()
 }
 
 // target is the app's port for a service port, or 0 when the workload does not serve it. The most specific statement wins:
@@ -61,6 +81,9 @@ func (w *Workload) target(p ServicePort) (uint16, Protocol) {
 	var fallback *WorkloadPort
 	for i := range w.Ports {
 		port := &w.Ports[i]
+		if !port.serves(p) {
+			continue
+		}
 		if p.Port != 0 && port.ServicePort == p.Port {
 			return port.Port, cmp.Or(p.Protocol, port.Protocol)
 		}

@@ -64,3 +64,37 @@ func TestC3_TwoServicesShareAWorkload(t *testing.T) {
 		}
 	}
 }
+
+// A service may have one number twice, for TCP and for UDP, as DNS has; each finds the app's port of its own transport.
+func TestEndpointsAreOfOneTransport(t *testing.T) {
+	type target struct {
+		Service, Target uint16
+		UDP             bool
+	}
+	dns := []ServicePort{{Name: "udp", Port: 53, Protocol: ProtocolUDP}, {Name: "tcp", Port: 53, Protocol: ProtocolTCP}}
+	for _, tc := range []struct {
+		name    string
+		service []ServicePort
+		app     []WorkloadPort
+		want    []target
+	}{
+		{"one number for both", dns, []WorkloadPort{{Port: 5353, Protocol: ProtocolTCP}, {Port: 5354, Protocol: ProtocolUDP}}, []target{{53, 5353, false}, {53, 5354, true}}},
+		{"only UDP", dns, []WorkloadPort{{Port: 5354, Protocol: ProtocolUDP}}, []target{{53, 5354, true}}},
+		{"the port itself, but of the other transport", dns[:1], []WorkloadPort{{ServicePort: 53, Port: 5353, Protocol: ProtocolTCP}}, nil},
+		{"the workload does not say", dns, []WorkloadPort{{Port: 5353}}, []target{{53, 5353, false}, {53, 5353, true}}},
+		{"the service does not say", []ServicePort{{Port: 53}}, []WorkloadPort{{Port: 5354, Protocol: ProtocolUDP}}, []target{{53, 5354, true}}},
+		{"a service without ports", nil, []WorkloadPort{{Port: 5354, Protocol: ProtocolUDP}, {Port: 5353, Protocol: ProtocolTCP}, {Port: 1}}, []target{{0, 5353, false}, {0, 5354, true}}},
+		{"a service without ports, only UDP", nil, []WorkloadPort{{Port: 5354, Protocol: ProtocolUDP}}, []target{{0, 5354, true}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			svc := Service{Meta: meta("dns"), Accounts: []string{"dns"}, Ports: tc.service}
+			var got []target
+			for _, e := range Endpoints(&svc, []Workload{{Meta: meta("a"), Account: "dns", Services: []string{"dns"}, Ports: tc.app}}) {
+				got = append(got, target{e.ServicePort, e.TargetPort, e.Protocol.UDP()})
+			}
+			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("endpoints (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -64,7 +64,11 @@ const (
 	ProtocolHTTP2
 	ProtocolGRPC
 	ProtocolTCP
+	ProtocolUDP
 )
+
+// UDP says that the protocol is carried by UDP rather than TCP. Numbers of ports are of one of the two.
+func (p Protocol) UDP() bool { return p == ProtocolUDP }
 
 // Service is the name that clients call.
 type Service struct {

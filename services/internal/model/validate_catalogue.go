@@ -15,7 +15,7 @@ func (s *Service) Validate() []Violation {
 			v.add(index("spec.accounts", i), "%q is listed twice; each account is listed once", a)
 		}
 	}
-	names, numbers := map[string]bool{}, map[uint16]bool{}
+	names, numbers := map[string]bool{}, map[numbered]bool{}
 	for i, p := range s.Ports {
 		path := index("spec.ports", i)
 		switch {
@@ -29,13 +29,19 @@ func (s *Service) Validate() []Violation {
 		}
 		if p.Port == 0 {
 			v.add(path+".port", "must be 1 to 65535")
-		} else if numbers[p.Port] {
-			v.add(path+".port", "%d is used twice; numbers of ports are unique in a service", p.Port)
+		} else if numbers[numbered{p.Port, p.Protocol.UDP()}] {
+			v.add(path+".port", "%d is used twice; numbers of ports are unique in a service, those of UDP apart from the others", p.Port)
 		}
 		v.protocol(path+".protocol", p.Protocol)
-		names[p.Name], numbers[p.Port] = true, true
+		names[p.Name], numbers[numbered{p.Port, p.Protocol.UDP()}] = true, true
 	}
 	return v
+}
+
+// numbered is what tells ports apart.
+type numbered struct {
+	port uint16
+	udp  bool
 }
 
 // account checks "account" or "namespace/account".
@@ -50,8 +56,8 @@ func (v *violations) account(path, account string) {
 }
 
 func (v *violations) protocol(path string, p Protocol) {
-	if p > ProtocolTCP {
-		v.add(path, "must be http, http2, grpc or tcp, or left out")
+	if p > ProtocolUDP {
+		v.add(path, "must be http, http2, grpc, tcp or udp, or left out")
 	}
 }
 
@@ -70,13 +76,14 @@ func (w *Workload) Validate() []Violation {
 	if a := w.Address; !a.IsValid() || a.IsUnspecified() || a.IsMulticast() {
 		v.add("spec.address", "must be the IP address of one host, reachable from the other sidecars")
 	}
-	numbers := map[uint16]bool{}
+	numbers := map[numbered]bool{}
 	for i, p := range w.Ports {
 		path := index("spec.ports", i)
-		if numbers[p.ServicePort] {
+		if key := (numbered{p.ServicePort, p.Protocol.UDP()}); numbers[key] {
 			v.add(path+".servicePort", "%d is served twice; each service port is served by one port", p.ServicePort)
+		} else {
+			numbers[key] = true
 		}
-		numbers[p.ServicePort] = true
 		if p.Port == 0 {
 			v.add(path+".port", "must be 1 to 65535")
 		}

@@ -110,6 +110,10 @@ func TestCatalogueRules(t *testing.T) {
 		{"port names equal", service(func(s *Service) { s.Ports[1].Name = "http" }), []string{"spec.ports[1].name"}},
 		{"port zero", service(func(s *Service) { s.Ports[0].Port = 0 }), []string{"spec.ports[0].port"}},
 		{"port numbers equal", service(func(s *Service) { s.Ports[1].Port = 80 }), []string{"spec.ports[1].port"}},
+		{"port numbers equal, UDP and TCP", service(func(s *Service) { s.Ports[1].Port, s.Ports[1].Protocol = 80, ProtocolUDP }), nil},
+		{"port numbers equal, both UDP", service(func(s *Service) {
+			s.Ports[0].Protocol, s.Ports[1].Port, s.Ports[1].Protocol = ProtocolUDP, 80, ProtocolUDP
+		}), []string{"spec.ports[1].port"}},
 		{"protocol", service(func(s *Service) { s.Ports[0].Protocol = 9 }), []string{"spec.ports[0].protocol"}},
 		{"workload's account", workload(func(w *Workload) { w.Account = "" }), []string{"spec.account"}},
 		{"service's name", workload(func(w *Workload) { w.Services[0] = "a.b" }), []string{"spec.services[0]"}},
@@ -120,7 +124,8 @@ func TestCatalogueRules(t *testing.T) {
 		{"multicast", workload(func(w *Workload) { w.Address = netip.MustParseAddr("ff02::1") }), []string{"spec.address"}},
 		{"app port zero", workload(func(w *Workload) { w.Ports[1].Port = 0 }), []string{"spec.ports[1].port"}},
 		{"service port twice", workload(func(w *Workload) { w.Ports[1].ServicePort = 0 }), []string{"spec.ports[1].servicePort"}},
-		{"workload's protocol", workload(func(w *Workload) { w.Ports[0].Protocol = 5 }), []string{"spec.ports[0].protocol"}},
+		{"service port twice, UDP and TCP", workload(func(w *Workload) { w.Ports[1].ServicePort, w.Ports[1].Protocol = 0, ProtocolUDP }), nil},
+		{"workload's protocol", workload(func(w *Workload) { w.Ports[0].Protocol = 9 }), []string{"spec.ports[0].protocol"}},
 		{"locality", workload(func(w *Workload) { w.Locality = "a\nb" }), []string{"spec.locality"}},
 	})
 }

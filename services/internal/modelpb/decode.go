@@ -62,10 +62,10 @@ func enum[To ~uint8, From ~int32](d *decoder, path string, value, highest From, 
 	return To(value)
 }
 
-const protocols = "http, http2, grpc or tcp, or left out"
+const protocols = "http, http2, grpc, tcp or udp, or left out"
 
 func (d *decoder) protocol(path string, p typepb.Protocol) model.Protocol {
-	return enum[model.Protocol](d, path, p, typepb.Protocol_PROTOCOL_TCP, protocols)
+	return enum[model.Protocol](d, path, p, typepb.Protocol_PROTOCOL_UDP, protocols)
 }
 
 func (d *decoder) meta(m *typepb.ObjectMeta) model.Meta {

@@ -59,7 +59,7 @@ func number(t *rapid.T) uint32 { return rapid.Uint32().Draw(t, "number") }
 func port(t *rapid.T) uint16 { return rapid.Uint16().Draw(t, "port") }
 
 func protocol(t *rapid.T) model.Protocol {
-	return model.Protocol(rapid.Uint8Range(0, uint8(model.ProtocolTCP)).Draw(t, "protocol"))
+	return model.Protocol(rapid.Uint8Range(0, uint8(model.ProtocolUDP)).Draw(t, "protocol"))
 }
 
 func stringMatch(t *rapid.T, highest model.MatchKind) model.StringMatch {

@@ -654,7 +654,7 @@ type AccessRule struct {
 	Ids []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
 	// Prefixes of SPIFFE IDs, each ending in "/".
 	IdPrefixes []string `protobuf:"bytes,3,rep,name=id_prefixes,json=idPrefixes,proto3" json:"id_prefixes,omitempty"`
-	// Any one suffices; none: every operation, also TCP.
+	// Any one suffices; none: every operation, also TCP and UDP.
 	Matches       []*Match `protobuf:"bytes,4,rep,name=matches,proto3" json:"matches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1222,7 +1222,9 @@ type Endpoint struct {
 	// Its lease ran out: use it only when no other is left.
 	Unknown bool `protobuf:"varint,8,opt,name=unknown,proto3" json:"unknown,omitempty"`
 	// It is draining: no new requests.
-	Draining      bool `protobuf:"varint,9,opt,name=draining,proto3" json:"draining,omitempty"`
+	Draining bool `protobuf:"varint,9,opt,name=draining,proto3" json:"draining,omitempty"`
+	// target_port is reached by UDP, and port is one of UDP; else both are of TCP.
+	Udp           bool `protobuf:"varint,10,opt,name=udp,proto3" json:"udp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1316,6 +1318,13 @@ func (x *Endpoint) GetUnknown() bool {
 func (x *Endpoint) GetDraining() bool {
 	if x != nil {
 		return x.Draining
+	}
+	return false
+}
+
+func (x *Endpoint) GetUdp() bool {
+	if x != nil {
+		return x.Udp
 	}
 	return false
 }
@@ -1414,7 +1423,7 @@ const file_weft_config_v1alpha1_resource_proto_rawDesc = "" +
 	"\vEndpointSet\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12<\n" +
-	"\tendpoints\x18\x03 \x03(\v2\x1e.weft.config.v1alpha1.EndpointR\tendpoints\"\xd7\x02\n" +
+	"\tendpoints\x18\x03 \x03(\v2\x1e.weft.config.v1alpha1.EndpointR\tendpoints\"\xe9\x02\n" +
 	"\bEndpoint\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\fR\aaddress\x12\x1b\n" +
@@ -1425,7 +1434,9 @@ const file_weft_config_v1alpha1_resource_proto_rawDesc = "" +
 	"\x06labels\x18\x06 \x03(\v2*.weft.config.v1alpha1.Endpoint.LabelsEntryR\x06labels\x12\x0e\n" +
 	"\x02id\x18\a \x01(\tR\x02id\x12\x18\n" +
 	"\aunknown\x18\b \x01(\bR\aunknown\x12\x1a\n" +
-	"\bdraining\x18\t \x01(\bR\bdraining\x1a9\n" +
+	"\bdraining\x18\t \x01(\bR\bdraining\x12\x10\n" +
+	"\x03udp\x18\n" +
+	" \x01(\bR\x03udp\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3"

@@ -149,7 +149,8 @@ type ServiceSpec struct {
 	// Accounts, in the service's own namespace unless written "namespace/account", whose workloads may be endpoints of this
 	// service. Clients verify the peer against this list. Empty: no workload may.
 	Accounts []string `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
-	// Ports that clients may name. Empty: one port, undeclared protocol, whatever target port each workload registers.
+	// Ports that clients may name. Empty: one port, undeclared protocol, whatever target port each workload registers; and one
+	// for UDP where a workload registers such a port.
 	Ports         []*ServicePort `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -204,7 +205,7 @@ type ServicePort struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the port, unique in the service; may be empty when there is one port.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Number that clients use, 1–65535.
+	// Number that clients use, 1–65535; unique in the service among the ports of its transport (TCP or UDP).
 	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
 	// Number that the app listens on; 0: the workload's own registration decides.
 	TargetPort uint32 `protobuf:"varint,3,opt,name=target_port,json=targetPort,proto3" json:"target_port,omitempty"`
@@ -440,7 +441,7 @@ func (x *WorkloadSpec) GetLocality() string {
 // WorkloadPort is one port of the app.
 type WorkloadPort struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The service's port number that this serves; 0: every port of its services.
+	// The service's port number that this serves, of the same transport; 0: every port of its services.
 	ServicePort uint32 `protobuf:"varint,1,opt,name=service_port,json=servicePort,proto3" json:"service_port,omitempty"`
 	// Number that the app listens on.
 	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`

@@ -256,7 +256,7 @@ type Edge struct {
 	Destination string `protobuf:"bytes,6,opt,name=destination,proto3" json:"destination,omitempty"`
 	// Value of the destination's "version" label; may be empty.
 	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
-	// "http", "grpc" or "tcp".
+	// "http", "grpc", "tcp" or "udp".
 	Protocol string `protobuf:"bytes,8,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// The hop was mTLS.
 	Mtls          bool `protobuf:"varint,9,opt,name=mtls,proto3" json:"mtls,omitempty"`
@@ -362,7 +362,7 @@ type EdgeCounters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose.
 	Edge *Edge `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
-	// Requests, or connections for TCP, that ended.
+	// Requests, or connections for TCP and sessions for UDP, that ended.
 	Requests uint64 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
 	// Of those, successes: not 5xx and not a failure made by a proxy; for gRPC any status but Unknown, DeadlineExceeded,
 	// Internal, Unavailable, DataLoss, and ResourceExhausted from a proxy.
@@ -373,7 +373,7 @@ type EdgeCounters struct {
 	Statuses map[string]uint64 `protobuf:"bytes,5,rep,name=statuses,proto3" json:"statuses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Tries beyond the first.
 	Retries uint64 `protobuf:"varint,6,opt,name=retries,proto3" json:"retries,omitempty"`
-	// Bytes of bodies (for TCP of streams) from client to server.
+	// Bytes of bodies (of streams for TCP, of datagrams for UDP) from client to server.
 	BytesSent uint64 `protobuf:"varint,7,opt,name=bytes_sent,json=bytesSent,proto3" json:"bytes_sent,omitempty"`
 	// Bytes from server to client.
 	BytesReceived uint64 `protobuf:"varint,8,opt,name=bytes_received,json=bytesReceived,proto3" json:"bytes_received,omitempty"`
@@ -381,7 +381,7 @@ type EdgeCounters struct {
 	Latency *Histogram `protobuf:"bytes,9,opt,name=latency,proto3" json:"latency,omitempty"`
 	// Handshakes made for this edge (TLS, by the counting side).
 	Handshakes uint64 `protobuf:"varint,10,opt,name=handshakes,proto3" json:"handshakes,omitempty"`
-	// Connections open now, for protocol tcp; a reading, not a count. Their bytes are counted as they flow.
+	// Connections or sessions open now, for protocols tcp and udp; a reading, not a count. Their bytes are counted as they flow.
 	Active        uint64 `protobuf:"varint,11,opt,name=active,proto3" json:"active,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -876,7 +876,7 @@ type EdgeRow struct {
 	Latency *Histogram `protobuf:"bytes,13,opt,name=latency,proto3" json:"latency,omitempty"`
 	// Handshakes in the window.
 	Handshakes uint64 `protobuf:"varint,14,opt,name=handshakes,proto3" json:"handshakes,omitempty"`
-	// Connections open now, for protocol tcp, at sidecars that are heard of.
+	// Connections or sessions open now, for protocols tcp and udp, at sidecars that are heard of.
 	Active        uint64 `protobuf:"varint,15,opt,name=active,proto3" json:"active,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

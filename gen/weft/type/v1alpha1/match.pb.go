@@ -35,6 +35,9 @@ const (
 	Protocol_PROTOCOL_GRPC Protocol = 3
 	// Any byte stream.
 	Protocol_PROTOCOL_TCP Protocol = 4
+	// Datagrams. The only one of these that is not carried by TCP: a service may have one port of this kind and another one of
+	// the same number. It is never guessed: a port that speaks it says so.
+	Protocol_PROTOCOL_UDP Protocol = 5
 )
 
 // Enum value maps for Protocol.
@@ -45,6 +48,7 @@ var (
 		2: "PROTOCOL_HTTP2",
 		3: "PROTOCOL_GRPC",
 		4: "PROTOCOL_TCP",
+		5: "PROTOCOL_UDP",
 	}
 	Protocol_value = map[string]int32{
 		"PROTOCOL_UNSPECIFIED": 0,
@@ -52,6 +56,7 @@ var (
 		"PROTOCOL_HTTP2":       2,
 		"PROTOCOL_GRPC":        3,
 		"PROTOCOL_TCP":         4,
+		"PROTOCOL_UDP":         5,
 	}
 )
 
@@ -499,13 +504,14 @@ const file_weft_type_v1alpha1_match_proto_rawDesc = "" +
 	"\x06prefix\x18\x03 \x01(\tH\x00R\x06prefix\x12\x16\n" +
 	"\x05regex\x18\x04 \x01(\tH\x00R\x05regex\x12\x1a\n" +
 	"\apresent\x18\x05 \x01(\bH\x00R\apresentB\x06\n" +
-	"\x04kind*p\n" +
+	"\x04kind*\x82\x01\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPROTOCOL_HTTP\x10\x01\x12\x12\n" +
 	"\x0ePROTOCOL_HTTP2\x10\x02\x12\x11\n" +
 	"\rPROTOCOL_GRPC\x10\x03\x12\x10\n" +
-	"\fPROTOCOL_TCP\x10\x04*h\n" +
+	"\fPROTOCOL_TCP\x10\x04\x12\x10\n" +
+	"\fPROTOCOL_UDP\x10\x05*h\n" +
 	"\bMtlsMode\x12\x19\n" +
 	"\x15MTLS_MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rMTLS_MODE_OFF\x10\x01\x12\x18\n" +

@@ -67,7 +67,7 @@ func (p *parser) workload(name string, a attributes) {
 func (p *parser) port(text string) (port, target uint16, protocol model.Protocol) {
 	text, name, _ := strings.Cut(text, ":")
 	from, to, _ := strings.Cut(text, ">")
-	index := slices.Index([]string{"", "http", "http2", "grpc", "tcp"}, name)
+	index := slices.Index([]string{"", "http", "http2", "grpc", "tcp", "udp"}, name)
 	if index < 0 {
 		p.fail("no such protocol")
 	}
