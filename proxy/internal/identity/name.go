@@ -10,6 +10,7 @@ const (
 	ALPNHTTP1 = "weft-h1/1"
 	ALPNHTTP2 = "weft-h2/1"
 	ALPNTCP   = "weft-tcp/1"
+	ALPNUDP   = "weft-udp/1"
 )
 
 // sniSuffix ends every server name of the mesh hop.

@@ -95,7 +95,7 @@ func (s *Server) config() *serverConfig {
 		return have
 	}
 	cfg := spiffe.ServerTLS(s.source, spiffe.AnyMember(s.source))
-	cfg.NextProtos = []string{ALPNHTTP1, ALPNHTTP2, ALPNTCP}
+	cfg.NextProtos = []string{ALPNHTTP1, ALPNHTTP2, ALPNTCP, ALPNUDP}
 	cfg.DynamicRecordSizingDisabled = true
 	next := &serverConfig{material: m, tls: cfg}
 	s.current.CompareAndSwap(have, next)

@@ -22,6 +22,7 @@ type caller struct {
 	// service is "namespace/name" as named by SNI; empty on plaintext: the port decides.
 	service string
 	port    *port
+	udp     bool // the caller speaks UDP: only such ports are meant
 }
 
 var _ forward.Decider = (*caller)(nil)
@@ -68,7 +69,7 @@ func (c *caller) target(t *table.Table) (table.InboundPort, bool) {
 		return table.InboundPort{}, false
 	}
 	for _, p := range t.Inbound.Ports {
-		if p.TargetPort == c.port.endpoint.TargetPort && (c.service == "" || c.service == p.Service) {
+		if p.TargetPort == c.port.endpoint.TargetPort && (p.Protocol == table.UDP) == c.udp && (c.service == "" || c.service == p.Service) {
 			return p, true
 		}
 	}

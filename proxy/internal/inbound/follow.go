@@ -28,6 +28,7 @@ func (s *Server) follow(ctx context.Context) error {
 		if t := s.cfg.Tables.Load(); t != nil && (t.Access != access || t.Mesh.MTLS != mode) {
 			access, mode = t.Access, t.Mesh.MTLS
 			s.engine.Recheck(func(peer spiffeid.ID, req flow.Request) bool { return permit(t, peer, req) })
+			s.packets.Recheck(func(peer spiffeid.ID) bool { return permit(t, peer, nil) })
 		}
 		if m := s.cfg.Identity.Load(); m != nil && m.Generation != generation {
 			generation = m.Generation

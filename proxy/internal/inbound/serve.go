@@ -31,6 +31,11 @@ func (s *Server) serveMesh(ctx context.Context, session *listener.Session) {
 	defer s.watch(accepted.Conn)()
 	c := &caller{server: s, peer: accepted.Peer, source: accepted.Peer.String(), service: accepted.Service, port: s.port(accepted.TargetPort)}
 	rec.Peer, rec.MTLS, rec.Service, rec.Handshakes = accepted.Peer, true, accepted.Service, 1
+	if accepted.ALPN == identity.ALPNUDP {
+		c.udp = true
+		s.udp(ctx, accepted.Conn, c, &rec)
+		return
+	}
 	conn := wire.New(accepted.Conn, s.sweeper)
 	defer conn.Close()
 	switch accepted.ALPN {

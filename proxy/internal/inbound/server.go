@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/internal/spiffe"
+	"github.com/weft-mesh/weft/proxy/internal/datagram"
 	"github.com/weft-mesh/weft/proxy/internal/detect"
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/forward"
@@ -30,7 +31,7 @@ type Config struct {
 	Identity *spiffe.Source
 	// Emit gets every record once, valid during the call only. It is called from many goroutines.
 	Emit func(*flow.Record)
-	// Open gets the records of TCP connections when they begin; nil: nobody wants to know.
+	// Open gets the records of TCP connections and UDP sessions when they begin; nil: nobody wants to know.
 	Open func(*flow.Record) flow.Progress
 	// App is the address that the program listens on; zero: 127.0.0.1.
 	App netip.Addr
@@ -40,6 +41,9 @@ type Config struct {
 	Hold time.Duration
 	// MaxConns at once; 0: 10,000.
 	MaxConns int
+	// MaxSessions of UDP at once; 0: 4,096. SessionIdle ends those on which nothing passes; 0: 60 s.
+	MaxSessions int
+	SessionIdle time.Duration
 }
 
 // Server serves a workload's inbound connections. Make one with New.
@@ -53,6 +57,7 @@ type Server struct {
 	h2      *h2.Server
 	loop    *listener.Loop
 	sweeper *wire.Sweeper
+	packets *datagram.Sessions
 
 	mu    sync.Mutex
 	mesh  map[*identity.Conn]struct{} // live, to be verified again when the bundle changes
@@ -84,6 +89,9 @@ func New(cfg Config) *Server {
 		ports:   map[uint16]*port{},
 	}
 	s.pool = pool.New(pool.Config{Dial: s.dialApp, Identity: cfg.Identity, Sweeper: s.sweeper})
+	s.packets = datagram.New(datagram.Config{
+		Direction: flow.Inbound, Emit: cfg.Emit, Open: cfg.Open, Max: cfg.MaxSessions, Idle: cfg.SessionIdle,
+	})
 	s.engine = forward.New(forward.Config{Direction: flow.Inbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open})
 	s.h2 = h2.New(h2.Config{
 		Direction: flow.Inbound,
@@ -106,6 +114,9 @@ func (s *Server) dialApp(ctx context.Context, ep *table.Endpoint) (net.Conn, err
 	return conn, nil
 }
 
+// Datagrams counts what became of UDP.
+func (s *Server) Datagrams() *datagram.Sessions { return s.packets }
+
 func (s *Server) access() *table.Access {
 	if t := s.cfg.Tables.Load(); t != nil {
 		return t.Access
@@ -122,6 +133,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var g lifecycle.Group
 	g.Add("deadlines", s.sweeper.Run)
 	g.Add("http2", s.h2.Run)
+	g.Add("udp", s.packets.Run)
 	g.Add("follow", s.follow)
 	err := g.Run(ctx)
 	s.pool.Close()
@@ -155,11 +167,12 @@ func (s *Server) ServeCaptured(ctx context.Context, ln net.Listener, original fu
 // Drain stops accepting and waits until what is under way has ended. When ctx ends first, the rest is cut.
 func (s *Server) Drain(ctx context.Context) error {
 	var wg sync.WaitGroup
-	var first, second error
+	var first, second, third error
 	wg.Go(func() { first = s.loop.Drain(ctx) })
 	wg.Go(func() { second = s.h2.Drain(ctx) })
+	wg.Go(func() { third = s.packets.Drain(ctx) })
 	wg.Wait()
-	return errors.Join(first, second)
+	return errors.Join(first, second, third)
 }
 
 // port returns the state of a port of the program.

@@ -45,7 +45,7 @@ func (s *Server) captured(ctx context.Context, session *listener.Session, conn *
 	}
 	if t.Index != nil {
 		if entry, ok := t.Index.ByAddress(to.Addr()); ok {
-			s.virtual(ctx, session, conn, Upstream{entry.Name, to.Port()})
+			s.virtual(ctx, session, conn, Upstream{Service: entry.Name, Port: to.Port()})
 			return
 		}
 	}
@@ -55,7 +55,7 @@ func (s *Server) captured(ctx context.Context, session *listener.Session, conn *
 		return
 	}
 	if svc := a.Port(to.Port()); svc != nil {
-		s.speak(ctx, session, conn, s.ports.get(Upstream{svc.Name, servicePort(svc)}, to), svc)
+		s.speak(ctx, session, conn, s.ports.get(Upstream{Service: svc.Name, Port: servicePort(svc)}, to), svc)
 		return
 	}
 	s.outside(ctx, session, conn, t, to)

@@ -26,7 +26,7 @@ type routed struct {
 // walk takes one request (nil: a connection) through route.
 func (p *port) walk(t *table.Table, svc *table.Service, req flow.Request, rnd uint32, rec *flow.Record) routed {
 	r := routed{table: t, service: svc}
-	if _, ok := svc.Port(p.Port); !ok {
+	if !p.declared(svc) {
 		r.reason = flow.NoRoute
 		return r
 	}
@@ -41,6 +41,24 @@ func (p *port) walk(t *table.Table, svc *table.Service, req flow.Request, rnd ui
 		r.rule, r.set = rule, backend.Set
 	}
 	return r
+}
+
+// declared says whether the service has the port, of the transport that is meant.
+func (p *port) declared(svc *table.Service) bool {
+	find := svc.Port
+	if p.UDP {
+		find = svc.UDPPort
+	}
+	_, ok := find(p.Port)
+	return ok
+}
+
+// pick chooses among the endpoints of the port.
+func (p *port) pick(b *balance.Balancer, set *table.EndpointSet, method table.Balancing, failed []*table.Endpoint) (balance.Choice, bool) {
+	if p.UDP {
+		return b.PickUDP(set, method, p.Port, failed)
+	}
+	return b.Pick(set, method, p.Port, failed)
 }
 
 func (p *port) fail(reason flow.Reason) error {
@@ -86,7 +104,7 @@ func (d *decider) target(ctx context.Context, req flow.Request, failed []*table.
 	if r.reason != flow.None {
 		return forward.Target{}, d.port.fail(r.reason)
 	}
-	choice, ok := d.server.balancer.Pick(r.set, svc.Balancing, d.port.Port, failed)
+	choice, ok := d.port.pick(d.server.balancer, r.set, svc.Balancing, failed)
 	if !ok {
 		return forward.Target{}, d.port.fail(flow.NoEndpoint)
 	}

@@ -103,7 +103,19 @@ func (s *Server) stream(conn, up *wire.Conn, d *decider, rec *flow.Record) {
 }
 
 // connect finds an endpoint that takes the connection. The decider's choice is settled unless it succeeds.
-func (s *Server) connect(ctx context.Context, d *decider, rec *flow.Record) (*wire.Conn, error) {
+func (s *Server) connect(ctx context.Context, d *decider, rec *flow.Record) (conn *wire.Conn, err error) {
+	err = s.tries(ctx, d, rec, func(target forward.Target) error {
+		nc, err := s.dialer.Dial(ctx, target.Endpoint, identity.ALPNTCP)
+		if err == nil {
+			conn = wire.New(nc, s.sweeper)
+		}
+		return err
+	})
+	return conn, err
+}
+
+// tries dials one endpoint after the other until one succeeds.
+func (s *Server) tries(ctx context.Context, d *decider, rec *flow.Record, dial func(forward.Target) error) error {
 	d.rnd = rand.Uint32()
 	s.budget.Request()
 	var failed []*table.Endpoint
@@ -111,20 +123,20 @@ func (s *Server) connect(ctx context.Context, d *decider, rec *flow.Record) (*wi
 	for {
 		target, err := d.target(ctx, nil, failed, rec)
 		if err != nil {
-			return nil, first(last, err)
+			return first(last, err)
 		}
 		if contains(failed, target.Endpoint) {
 			d.Settle(forward.Outcome{Abandoned: true})
-			return nil, last
+			return last
 		}
 		rec.Tries++
 		rec.Endpoint = target.Endpoint
-		nc, err := s.dialer.Dial(ctx, target.Endpoint, identity.ALPNTCP)
+		err = dial(target)
 		if err == nil {
 			if target.Mesh {
 				rec.Handshakes++
 			}
-			return wire.New(nc, s.sweeper), nil
+			return nil
 		}
 		last = err
 		reason := flow.ReasonOf(err, flow.Connect)
@@ -132,7 +144,7 @@ func (s *Server) connect(ctx context.Context, d *decider, rec *flow.Record) (*wi
 		d.Settle(forward.Outcome{Failed: fault, ConnectFailed: fault, Abandoned: !fault})
 		failed = append(failed, target.Endpoint)
 		if !fault || rec.Tries == tcpTries || !s.budget.Retry() {
-			return nil, err
+			return err
 		}
 	}
 }

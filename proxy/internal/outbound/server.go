@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/internal/spiffe"
 	"github.com/weft-mesh/weft/proxy/internal/balance"
+	"github.com/weft-mesh/weft/proxy/internal/datagram"
 	"github.com/weft-mesh/weft/proxy/internal/detect"
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/forward"
@@ -46,7 +47,7 @@ type Config struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Emit gets every record once, valid during the call only. It is called from many goroutines.
 	Emit func(*flow.Record)
-	// Open gets the records of TCP connections when they begin; nil: nobody wants to know.
+	// Open gets the records of TCP connections and UDP sessions when they begin; nil: nobody wants to know.
 	Open func(*flow.Record) flow.Progress
 	// Hold bounds the wait for the first table and SVID; 0: 5 s.
 	Hold time.Duration
@@ -54,6 +55,11 @@ type Config struct {
 	ConnectTimeout time.Duration
 	// MaxConns from the program at once; 0: 10,000.
 	MaxConns int
+	// DialUDP connects a socket of UDP to what has no sidecar; nil: by net.Dialer.
+	DialUDP func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+	// MaxSessions of UDP at once; 0: 4,096. SessionIdle ends those on which nothing passes; 0: 60 s.
+	MaxSessions int
+	SessionIdle time.Duration
 }
 
 // Upstream is what one listener stands for.
@@ -62,6 +68,8 @@ type Upstream struct {
 	Service string
 	// Port of the service.
 	Port uint16
+	// UDP: the port is one of UDP.
+	UDP bool
 }
 
 // Server serves a workload's outbound connections. Make one with New.
@@ -78,6 +86,7 @@ type Server struct {
 	sweeper  *wire.Sweeper
 	own      *own
 	ports    *ports
+	packets  *datagram.Sessions
 }
 
 // port is one Upstream while it is served.
@@ -97,6 +106,9 @@ func New(cfg Config) *Server {
 	if cfg.Resolve == nil {
 		cfg.Resolve = resolve
 	}
+	if cfg.DialUDP == nil {
+		cfg.DialUDP = dialUDP
+	}
 	s := &Server{
 		cfg:      cfg,
 		hold:     hold.New(hold.Config{Tables: cfg.Tables, Identity: cfg.Identity, Want: cfg.Want, WantAddress: cfg.WantAddress, Ready: cfg.Hold}),
@@ -110,6 +122,9 @@ func New(cfg Config) *Server {
 	}
 	s.pool = pool.New(pool.Config{Dial: s.dial(identity.ALPNHTTP1), Identity: cfg.Identity, Sweeper: s.sweeper})
 	s.engine = forward.New(forward.Config{Direction: flow.Outbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open})
+	s.packets = datagram.New(datagram.Config{
+		Direction: flow.Outbound, Emit: cfg.Emit, Open: cfg.Open, Max: cfg.MaxSessions, Idle: cfg.SessionIdle,
+	})
 	s.h2 = h2.New(h2.Config{
 		Direction: flow.Outbound,
 		Pick:      s.balancer.Pick,
@@ -136,6 +151,9 @@ func (s *Server) self() spiffeid.ID {
 // Handshakes counts the TLS handshakes of this side.
 func (s *Server) Handshakes() *identity.Counters { return &s.dialer.Handshakes }
 
+// Datagrams counts what became of UDP.
+func (s *Server) Datagrams() *datagram.Sessions { return s.packets }
+
 // Connections counts what the HTTP/1.1 pool did.
 func (s *Server) Connections() *pool.Counters { return &s.pool.Counters }
 
@@ -145,6 +163,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var g lifecycle.Group
 	g.Add("deadlines", s.sweeper.Run)
 	g.Add("http2", s.h2.Run)
+	g.Add("udp", s.packets.Run)
 	g.Add("follow", s.follow)
 	err := g.Run(ctx)
 	s.pool.Close()
@@ -161,9 +180,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, up Upstream) error 
 // Drain stops accepting and waits until what is under way has ended. When ctx ends first, the rest is cut.
 func (s *Server) Drain(ctx context.Context) error {
 	var wg sync.WaitGroup
-	var first, second error
+	var first, second, third error
 	wg.Go(func() { first = s.loop.Drain(ctx) })
 	wg.Go(func() { second = s.h2.Drain(ctx) })
+	wg.Go(func() { third = s.packets.Drain(ctx) })
 	wg.Wait()
-	return errors.Join(first, second)
+	return errors.Join(first, second, third)
 }

@@ -188,6 +188,9 @@ func (m *Mesh) Sidecar(service, workload string, app net.Addr, access *table.Acc
 	w := &Workload{Tables: &table.Holder{}, Identity: m.CA.Source(m.tb, Account(service)), Endpoint: ep, Records: &Records{}}
 	m.mu.Lock()
 	protocol := m.services["default/"+service].Ports[0].Protocol
+	if protocol == table.UDP {
+		ep.UDP, ep.Key = true, ep.Key+"/udp"
+	}
 	in := &table.Inbound{
 		Namespace: "default", Account: service, Workload: workload,
 		Ports: []table.InboundPort{{Service: ep.Service, Port: 80, TargetPort: ep.TargetPort, Protocol: protocol}},

@@ -1,0 +1,91 @@
+package outbound
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/table"
+)
+
+// Destination is what an original destination of a datagram stands for.
+type Destination struct {
+	// Upstream is a service of the mesh; without a name the destination is outside of the mesh.
+	Upstream
+	// Endpoint of that service that was called by its own address; nil: any of them.
+	Endpoint *table.Endpoint
+	// Address is the original destination.
+	Address netip.AddrPort
+	// Reason why nothing may go there; None: it may.
+	Reason flow.Reason
+
+	mode table.MTLSMode // when Endpoint is set
+}
+
+// Resolve tells what an original destination stands for. It may wait, at most until ctx ends.
+type Resolve func(ctx context.Context, to netip.AddrPort) Destination
+
+// Fixed is for a socket that stands for one service.
+func Fixed(up Upstream) Resolve {
+	up.UDP = true
+	return func(_ context.Context, to netip.AddrPort) Destination { return Destination{Upstream: up, Address: to} }
+}
+
+// Captured is for datagrams that were captured on their way: to a service's virtual address, to a workload that the sidecar
+// knows, or to somewhere outside of the mesh. outside decides about the latter; nil: it may be called in plaintext unless the
+// mesh is strict.
+func (s *Server) Captured(outside func(to netip.AddrPort) flow.Reason) Resolve {
+	return func(ctx context.Context, to netip.AddrPort) Destination {
+		t, reason := s.hold.Table(ctx)
+		if reason != flow.None {
+			return Destination{Address: to, Reason: reason}
+		}
+		to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+		if t.Index != nil {
+			if entry, ok := t.Index.ByAddress(to.Addr()); ok {
+				return Destination{Upstream: Upstream{Service: entry.Name, Port: to.Port(), UDP: true}, Address: to}
+			}
+		}
+		if ep := udpEndpoint(t, to); ep != nil {
+			return direct(t, ep, to)
+		}
+		d := Destination{Address: to}
+		switch {
+		case outside != nil:
+			d.Reason = outside(to)
+		case t.Mesh.MTLS == table.Strict:
+			d.Reason = flow.Plaintext
+		}
+		return d
+	}
+}
+
+// direct is the way to an endpoint that was called by its own address.
+func direct(t *table.Table, ep *table.Endpoint, to netip.AddrPort) Destination {
+	d := Destination{
+		Upstream: Upstream{Service: ep.Service, Port: ep.ServicePort, UDP: true}, Endpoint: ep, Address: to, mode: t.Mesh.MTLS,
+	}
+	if ep.MeshPort == 0 && t.Mesh.MTLS == table.Strict {
+		d.Reason = flow.Plaintext
+	}
+	return d
+}
+
+// udpEndpoint finds an endpoint by the address and port of its app.
+func udpEndpoint(t *table.Table, to netip.AddrPort) *table.Endpoint {
+	for _, svc := range t.Services {
+		for i := range svc.Rules {
+			for _, b := range svc.Rules[i].Backends {
+				if b.Set == nil {
+					continue
+				}
+				for _, ep := range b.Set.Endpoints {
+					if ep.UDP && ep.Address == to.Addr() && ep.TargetPort == to.Port() {
+						return ep
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
