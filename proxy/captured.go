@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/weft-mesh/weft/proxy/internal/capture"
+	"github.com/weft-mesh/weft/proxy/internal/datagram"
 	"github.com/weft-mesh/weft/proxy/internal/dnspass"
 	"github.com/weft-mesh/weft/proxy/internal/netspace"
 )
@@ -17,8 +18,10 @@ import (
 type captured struct {
 	outbound []net.Listener // one for each family: the kernel redirects to the loopback address
 	inbound  net.Listener
-	packets  *capture.Packets
-	dns      []*dnspass.Pass
+	// packets are what the app sends; datagrams what reaches it, nil when it takes none.
+	packets   *capture.Packets
+	datagrams *datagram.Socket
+	dns       []*dnspass.Pass
 }
 
 // resolvConf names the resolvers of host and app.
@@ -54,6 +57,11 @@ func (o *opener) listenCaptured(cfg Config, space *netspace.Space) (*captured, e
 		return nil, err
 	}
 	o.open = append(o.open, c.packets)
+	if cfg.datagrams() {
+		if c.datagrams, err = o.listenCapturedDatagrams(ctx, space, cfg.Capture.InboundPort); err != nil {
+			return nil, err
+		}
+	}
 	c.dns, err = o.listenDNS(ctx, space)
 	return c, err
 }
@@ -88,6 +96,18 @@ func (o *opener) listenMarked(ctx context.Context, space *netspace.Space, host s
 	return ln, err
 }
 
+func (o *opener) listenCapturedDatagrams(ctx context.Context, space *netspace.Space, port uint16) (*datagram.Socket, error) {
+	conn, err := space.ListenPacket(ctx, "udp", net.JoinHostPort("", strconv.Itoa(int(port))), capture.Spare)
+	if err != nil {
+		return nil, fmt.Errorf("listen for datagrams that reach the app: %w", err)
+	}
+	s, err := datagram.On(conn)
+	if err == nil {
+		o.open = append(o.open, s)
+	}
+	return s, err
+}
+
 // close may be called on nothing.
 func (c *captured) close() {
 	if c == nil {
@@ -101,4 +121,7 @@ func (c *captured) close() {
 	}
 	c.inbound.Close()
 	c.packets.Close()
+	if c.datagrams != nil {
+		c.datagrams.Close()
+	}
 }

@@ -26,8 +26,10 @@ type Config struct {
 	Labels map[string]string
 	// AppPort is where the app listens, on loopback; 0: nowhere.
 	AppPort uint16
-	// Protocol that the app speaks on its port: "", "http", "http2", "grpc" or "tcp".
+	// Protocol that the app speaks on its port: "", "http", "http2", "grpc", "tcp" or "udp".
 	Protocol string
+	// UDP: the app takes datagrams on its port besides what it speaks over TCP.
+	UDP bool
 	// Upstreams get a loopback listener each.
 	Upstreams []Upstream
 	// StateDir keeps what a restart needs; empty: the default for the workload.
@@ -99,6 +101,9 @@ func (c *Config) Validate() error {
 	if len(c.Services) > 0 && c.AppPort == 0 {
 		problem("app-port: a workload that is an endpoint of %q needs the port that its app listens on", c.Services)
 	}
+	if c.UDP && c.AppPort == 0 {
+		problem("udp: the app's port is missing; give app-port")
+	}
 	if _, err := parseProtocol(c.Protocol); err != nil {
 		errs = append(errs, err)
 	}
@@ -135,6 +140,17 @@ func (c *Config) Validate() error {
 func (c *Config) captureConfig() *capture.Config {
 	return &capture.Config{Outbound: c.Capture.OutboundPort, Inbound: c.Capture.InboundPort}
 }
+
+// plaintext says whether callers outside of the mesh reach the app through a port of this host: always in explicit mode, and when
+// asked for where captured plaintext has a way of its own.
+func (c *Config) plaintext() bool { return !c.Capture.Transparent || c.InboundPort != 0 }
+
+// streams and datagrams say over what the app can be reached on its port.
+func (c *Config) streams() bool { return c.AppPort != 0 && !c.onlyUDP() }
+
+func (c *Config) datagrams() bool { return c.AppPort != 0 && (c.UDP || c.onlyUDP()) }
+
+func (c *Config) onlyUDP() bool { return strings.EqualFold(c.Protocol, "udp") }
 
 // stateDir is where the state is kept.
 func (c *Config) stateDir() (string, error) {
@@ -175,7 +191,9 @@ func parseProtocol(name string) (typepb.Protocol, error) {
 		return typepb.Protocol_PROTOCOL_GRPC, nil
 	case "tcp":
 		return typepb.Protocol_PROTOCOL_TCP, nil
+	case "udp":
+		return typepb.Protocol_PROTOCOL_UDP, nil
 	default:
-		return 0, fmt.Errorf("protocol: %q is none of http, http2, grpc, tcp", name)
+		return 0, fmt.Errorf("protocol: %q is none of http, http2, grpc, tcp, udp", name)
 	}
 }

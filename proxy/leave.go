@@ -36,6 +36,9 @@ func (s *sidecar) workload() (*discoverypb.Workload, error) {
 	if s.cfg.AppPort != 0 {
 		w.Spec.Ports = []*discoverypb.WorkloadPort{{Port: uint32(s.cfg.AppPort), Protocol: protocol}}
 	}
+	if s.cfg.streams() && s.cfg.datagrams() {
+		w.Spec.Ports = append(w.Spec.Ports, &discoverypb.WorkloadPort{Port: uint32(s.cfg.AppPort), Protocol: typepb.Protocol_PROTOCOL_UDP})
+	}
 	return w, nil
 }
 

@@ -21,6 +21,7 @@ import (
 type ports struct {
 	Mesh      string            `json:"mesh"`
 	Inbound   string            `json:"inbound,omitempty"`
+	Datagrams string            `json:"datagrams,omitempty"` // plaintext to the app by UDP
 	Admin     string            `json:"admin"`
 	Upstreams map[string]string `json:"upstreams"`
 }
@@ -31,6 +32,7 @@ type listeners struct {
 	inbound     net.Listener            // plaintext to the app; nil without an app's port
 	upstreams   map[string]net.Listener // by Upstream.Key
 	captured    *captured               // nil in explicit mode
+	packets     packets
 }
 
 // opener opens sockets, on the ports of the last run where none is asked for: peers, and the app, still know those.
@@ -55,7 +57,7 @@ func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, log *zap.Logge
 		return nil, err
 	}
 	// What is captured needs no plaintext port on the host; there is one only for callers from elsewhere, if asked for.
-	if cfg.AppPort != 0 && (!cfg.Capture.Transparent || cfg.InboundPort != 0) {
+	if cfg.streams() && cfg.plaintext() {
 		if l.inbound, err = o.listen("inbound", netspace.Own(), host, cfg.InboundPort, o.last.Inbound); err != nil {
 			return nil, err
 		}
@@ -64,9 +66,15 @@ func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, log *zap.Logge
 		return nil, err
 	}
 	for _, u := range cfg.Upstreams {
+		if u.UDP {
+			continue
+		}
 		if l.upstreams[u.Key()], err = o.listen("upstream "+u.Key(), space, loopback, u.LocalPort, o.last.Upstreams[u.Key()]); err != nil {
 			return nil, err
 		}
+	}
+	if l.packets, err = o.packets(cfg, space, host); err != nil {
+		return nil, err
 	}
 	if l.captured, err = o.listenCaptured(cfg, space); err != nil {
 		return nil, err
@@ -125,6 +133,7 @@ func (l *listeners) close() {
 		ln.Close()
 	}
 	l.captured.close()
+	l.packets.close()
 }
 
 func readPorts(dir *statedir.Dir, log *zap.Logger) ports {
@@ -147,6 +156,7 @@ func writePorts(dir *statedir.Dir, l *listeners) error {
 	for key, ln := range l.upstreams {
 		p.Upstreams[key] = ln.Addr().String()
 	}
+	l.packets.describe(&p)
 	raw, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode ports: %w", err)

@@ -161,11 +161,14 @@ func (s *sidecar) data() error {
 	if err != nil {
 		return err
 	}
-	var appPorts []uint16
-	if len(s.cfg.Services) > 0 {
-		appPorts = append(appPorts, s.cfg.AppPort)
+	var probes []register.Probe
+	if len(s.cfg.Services) > 0 && s.cfg.streams() {
+		probes = append(probes, register.Probe{Port: s.cfg.AppPort, Ready: register.Accepts(s.space.Dial)})
 	}
-	s.registrar = register.New(register.Config{Workload: workload, AppPorts: appPorts, Space: s.space}, discovery, s.log.Named("register"))
+	if len(s.cfg.Services) > 0 && s.cfg.datagrams() {
+		probes = append(probes, register.Probe{Port: s.cfg.AppPort, Ready: bound(s.space)})
+	}
+	s.registrar = register.New(register.Config{Workload: workload, Probes: probes}, discovery, s.log.Named("register"))
 	s.traffic = newTraffic(s)
 	if c := s.cfg.Capture; c.HostsFile != "" {
 		s.names = names.New(names.Config{Path: c.HostsFile, Base: c.HostsBase, Namespace: s.cfg.Namespace, Tables: s.tables}, s.log.Named("names"))

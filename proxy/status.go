@@ -38,13 +38,20 @@ func (s *sidecar) ready() error {
 	case status.Gone:
 		return errors.New("the workload has been deregistered")
 	case !status.AppReady:
-		return fmt.Errorf("the app does not accept connections on port %d yet", s.cfg.AppPort)
+		return s.appNotReady()
 	case status.Err != "":
 		return fmt.Errorf("discovery refuses this workload: %s", status.Err)
 	case !status.Registered:
 		return fmt.Errorf("the workload is not registered yet: %s", linkText(s.registrar.Link()))
 	}
 	return nil
+}
+
+func (s *sidecar) appNotReady() error {
+	if s.cfg.streams() {
+		return fmt.Errorf("the app does not accept connections on port %d yet", s.cfg.AppPort)
+	}
+	return fmt.Errorf("the app has not bound port %d of UDP yet", s.cfg.AppPort)
 }
 
 func linkText(l uplink.Status) string {
@@ -79,6 +86,9 @@ func (s *sidecar) health() observe.Health {
 		Handshakes: map[string]map[string]uint64{
 			"inbound": handshakes(s.traffic.in.Handshakes()), "outbound": handshakes(s.traffic.out.Handshakes()),
 		},
+	}
+	h.Datagrams = map[string]observe.Datagrams{
+		"inbound": datagramsOf(s.traffic.in.Datagrams()), "outbound": datagramsOf(s.traffic.out.Datagrams()),
 	}
 	pool := s.traffic.out.Connections()
 	h.Connections = map[string]uint64{"dialled": pool.Dialled.Load(), "reused": pool.Reused.Load(), "stale": pool.Stale.Load()}

@@ -48,6 +48,7 @@ func (t *traffic) runInbound(ctx context.Context) error {
 	if c := t.listeners.captured; c != nil {
 		g.Add("captured plaintext", lasting(func(ctx context.Context) error { return t.in.ServeCaptured(ctx, c.inbound, capture.Original) }))
 	}
+	t.inboundPackets(&g)
 	return t.serve(ctx, &g, t.in.Drain)
 }
 
@@ -55,8 +56,12 @@ func (t *traffic) runInbound(ctx context.Context) error {
 func (t *traffic) runOutbound(ctx context.Context) error {
 	var g lifecycle.Group
 	g.Add("engine", t.out.Run)
+	t.outboundPackets(&g)
 	for _, u := range t.cfg.Upstreams {
 		ln := t.listeners.upstreams[u.Key()]
+		if ln == nil {
+			continue // one of UDP
+		}
 		g.Add("upstream "+u.Key(), lasting(func(ctx context.Context) error { return t.out.Serve(ctx, ln, upstreamOf(u)) }))
 	}
 	if c := t.listeners.captured; c != nil {
@@ -71,7 +76,7 @@ func (t *traffic) runOutbound(ctx context.Context) error {
 }
 
 func upstreamOf(u Upstream) outbound.Upstream {
-	return outbound.Upstream{Service: u.Service(), Port: u.Port}
+	return outbound.Upstream{Service: u.Service(), Port: u.Port, UDP: u.UDP}
 }
 
 // lasting keeps a part of a group from stopping the others when it has drained before them.

@@ -12,11 +12,13 @@ type Upstream struct {
 	Namespace, Name string
 	// Port of the service; 0: its only port.
 	Port uint16
+	// UDP: the port is one of UDP.
+	UDP bool
 	// LocalPort to listen on; 0: that of the last run, else any free one.
 	LocalPort uint16
 }
 
-// ParseUpstream reads NAME[:PORT][=LOCALPORT], where NAME may be "namespace/name".
+// ParseUpstream reads NAME[:PORT[/udp]][=LOCALPORT], where NAME may be "namespace/name".
 func ParseUpstream(text, namespace string) (Upstream, error) {
 	u := Upstream{Namespace: namespace}
 	rest, local, hasLocal := strings.Cut(text, "=")
@@ -26,10 +28,11 @@ func ParseUpstream(text, namespace string) (Upstream, error) {
 	}
 	u.Name = name
 	if u.Name == "" || u.Namespace == "" {
-		return u, fmt.Errorf("upstream %q is not of the form NAME[:PORT][=LOCALPORT]", text)
+		return u, fmt.Errorf("upstream %q is not of the form NAME[:PORT[/udp]][=LOCALPORT]", text)
 	}
 	var err error
 	if hasPort {
+		port, u.UDP = strings.CutSuffix(port, "/udp")
 		if u.Port, err = parsePort(port); err != nil {
 			return u, fmt.Errorf("upstream %q: port: %w", text, err)
 		}
@@ -53,10 +56,15 @@ func parsePort(text string) (uint16, error) {
 // Service is "namespace/name".
 func (u Upstream) Service() string { return u.Namespace + "/" + u.Name }
 
-// Key names the upstream in ports.json: "namespace/name:port", without the port when none was given.
+// Key names the upstream in ports.json: "namespace/name:port", without the port when none was given, with "/udp" behind it for
+// UDP.
 func (u Upstream) Key() string {
-	if u.Port == 0 {
-		return u.Service()
+	key := u.Service()
+	if u.Port != 0 {
+		key += ":" + strconv.Itoa(int(u.Port))
 	}
-	return u.Service() + ":" + strconv.Itoa(int(u.Port))
+	if u.UDP {
+		key += "/udp"
+	}
+	return key
 }

@@ -18,6 +18,7 @@ type runFlags struct {
 	service   string
 	port      uint16
 	protocol  string
+	udp       bool
 	account   string
 	name      string
 	labels    []string
@@ -40,8 +41,9 @@ func runCommand(o *options) *cobra.Command {
 The program becomes an endpoint of --service once it accepts connections on --port. It calls other services by their names
 (http://reviews/) when its traffic is captured, which takes root or CAP_NET_ADMIN and CAP_SYS_ADMIN: then it has a network
 namespace of its own and cannot go round its sidecar. Without the privilege, or with --capture=explicit, it reaches them
-through loopback addresses, one for each --upstream NAME[:PORT][=LOCALPORT]: in the environment as WEFT_UPSTREAM_<NAME>, and
-in its command line wherever {NAME} stands. These work in both modes.
+through loopback addresses, one for each --upstream NAME[:PORT[/udp]][=LOCALPORT]: in the environment as
+WEFT_UPSTREAM_<NAME>, and in its command line wherever {NAME} stands. For a port of UDP it is WEFT_UPSTREAM_<NAME>_UDP and
+{NAME/udp}, and the short form too unless the same service is reached by TCP. These work in both modes.
 
 A signal (SIGTERM, SIGINT) takes the program out of the mesh first, waits up to 2 s until every caller knows, and is then
 passed on. The caller's administrator's token pays for the identity; the program never sees it.`,
@@ -74,10 +76,11 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.service, "service", "", "service that the program is an endpoint of")
 	flags.Uint16Var(&f.port, "port", 0, "port that the program listens on")
 	flags.StringVar(&f.protocol, "protocol", "", "how the port speaks: http, http2, grpc, tcp or udp (default: told from the first bytes)")
+	flags.BoolVar(&f.udp, "udp", false, "the program takes datagrams (UDP) on its port, besides what --protocol says")
 	flags.StringVar(&f.account, "account", "", "account of the program's identity (default: the service's name)")
 	flags.StringVar(&f.name, "name", "", "name of the workload (default: the account and a random suffix)")
 	flags.StringArrayVar(&f.labels, "label", nil, "label k=v that routes can select on; may be repeated")
-	flags.StringArrayVar(&f.upstreams, "upstream", nil, "service to reach, NAME[:PORT][=LOCALPORT]; may be repeated")
+	flags.StringArrayVar(&f.upstreams, "upstream", nil, "service to reach, NAME[:PORT[/udp]][=LOCALPORT]; may be repeated")
 	flags.StringVar(&f.proxy, "proxy", os.Getenv("WEFT_PROXY"), "path of weft-proxy (default: beside weft, then in PATH)")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory of the sidecar's state (default <data-dir>/sidecars/<namespace>.<name>)")
 	flags.StringVar(&f.logLevel, "log-level", "warn", "log level of the sidecar")
@@ -91,6 +94,8 @@ func (f *runFlags) complete() error {
 		return errors.New("--service needs --port, the port that the program listens on")
 	case f.service == "" && f.port != 0:
 		return errors.New("--port needs --service, the service that it belongs to")
+	case f.udp && f.port == 0:
+		return errors.New("--udp needs --port, the port that the program takes datagrams on")
 	case f.service == "" && f.account == "":
 		return errors.New("give --service NAME --port P, or --account A for a program that only calls others")
 	}

@@ -95,6 +95,9 @@ func (o *options) proxyArgs(f *runFlags) []string {
 	if f.protocol != "" {
 		args = append(args, "--protocol", f.protocol)
 	}
+	if f.udp {
+		args = append(args, "--udp")
+	}
 	if f.accessLog {
 		args = append(args, "--access-log")
 	}
@@ -257,16 +260,32 @@ func (s *sidecar) stop() {
 
 // upstreams maps each upstream, as named on the command line, to its loopback address.
 func (s *sidecar) upstreams() map[string]string {
+	return upstreamNames(s.ports.Upstreams)
+}
+
+// upstreamNames turns the keys of ports.json into the names that programs use. "namespace/name:53/udp" is "name/udp", and "name"
+// unless that is a port of TCP.
+func upstreamNames(addresses map[string]string) map[string]string {
 	out := map[string]string{}
-	for name, address := range s.ports.Upstreams {
-		name, _, _ = strings.Cut(name, ":")
-		if _, service, ok := strings.Cut(name, "/"); ok {
-			out[service] = address
+	for key, address := range addresses {
+		name, _, _ := strings.Cut(key, ":")
+		_, service, _ := strings.Cut(name, "/")
+		if strings.HasSuffix(key, udpSuffix) {
+			out[name+udpSuffix], out[service+udpSuffix] = address, address
+		} else {
+			out[name], out[service] = address, address
 		}
-		out[name] = address
+	}
+	for name, address := range out {
+		if short, udp := strings.CutSuffix(name, udpSuffix); udp && out[short] == "" {
+			out[short] = address
+		}
 	}
 	return out
 }
+
+// udpSuffix ends the key and the name of an upstream that is reached by UDP.
+const udpSuffix = "/udp"
 
 func ignoreConvergence(*configpb.Convergence) {}
 

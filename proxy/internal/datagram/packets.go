@@ -26,18 +26,19 @@ type Socket struct {
 
 var _ Packets = (*Socket)(nil)
 
-// Listen opens a Socket.
-func Listen(addr netip.AddrPort) (*Socket, error) {
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+// On makes a Socket of an open one of UDP, which it owns from now on.
+func On(pc net.PacketConn) (*Socket, error) {
+	conn, ok := pc.(*net.UDPConn)
+	if !ok {
+		pc.Close()
+		return nil, fmt.Errorf("listen for datagrams: %v is not a socket of UDP", pc.LocalAddr())
+	}
+	self, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	if err != nil {
+		pc.Close()
 		return nil, fmt.Errorf("listen for datagrams: %w", err)
 	}
-	self, ok := conn.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		conn.Close()
-		return nil, fmt.Errorf("listen for datagrams: %v is not an address of UDP", conn.LocalAddr())
-	}
-	return &Socket{conn: conn, self: self.AddrPort()}, nil
+	return &Socket{conn: conn, self: self}, nil
 }
 
 // Addr is where the socket is.

@@ -46,7 +46,7 @@ type Control func(network, address string, c syscall.RawConn) error
 func (s *Space) Listen(ctx context.Context, address string, control Control) (ln net.Listener, err error) {
 	lc := net.ListenConfig{Control: control}
 	lc.SetMultipathTCP(false) // its sockets do not tell the original destination
-	err = s.within(func() (err error) {
+	err = s.Within(func() (err error) {
 		ln, err = lc.Listen(ctx, "tcp", address)
 		return err
 	})
@@ -56,7 +56,7 @@ func (s *Space) Listen(ctx context.Context, address string, control Control) (ln
 // ListenPacket opens a datagram socket in the namespace. control may be nil.
 func (s *Space) ListenPacket(ctx context.Context, network, address string, control Control) (pc net.PacketConn, err error) {
 	lc := net.ListenConfig{Control: control}
-	err = s.within(func() (err error) {
+	err = s.Within(func() (err error) {
 		pc, err = lc.ListenPacket(ctx, network, address)
 		return err
 	})
@@ -65,15 +65,15 @@ func (s *Space) ListenPacket(ctx context.Context, network, address string, contr
 
 // Dial connects from inside the namespace. The dialer must need no name resolution: the address is an IP address and a port.
 func (s *Space) Dial(ctx context.Context, d *net.Dialer, network, address string) (conn net.Conn, err error) {
-	err = s.within(func() (err error) {
+	err = s.Within(func() (err error) {
 		conn, err = d.DialContext(ctx, network, address)
 		return err
 	})
 	return conn, err
 }
 
-// within runs f on a thread that is in the namespace.
-func (s *Space) within(f func() error) error {
+// Within runs f on a thread that is in the namespace. What f starts elsewhere is not in it.
+func (s *Space) Within(f func() error) error {
 	if s.ns == nil {
 		return f()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/weft-mesh/weft/proxy/internal/egress"
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
@@ -57,6 +58,19 @@ func (s *Server) Captured(outside func(to netip.AddrPort) flow.Reason) Resolve {
 			d.Reason = flow.Plaintext
 		}
 		return d
+	}
+}
+
+// Outside is what egress says of a destination of datagrams that is not in the mesh.
+func (s *Server) Outside(to netip.AddrPort) flow.Reason {
+	t := s.cfg.Tables.Load()
+	switch {
+	case t == nil:
+		return flow.NotReady
+	case !place(to.Addr()) || !egress.Address(egress.Of(t), to).Allowed:
+		return flow.Egress
+	default:
+		return flow.None
 	}
 }
 

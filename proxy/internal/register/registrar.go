@@ -17,7 +17,6 @@ import (
 	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/internal/backoff"
-	"github.com/weft-mesh/weft/proxy/internal/netspace"
 	"github.com/weft-mesh/weft/proxy/internal/uplink"
 )
 
@@ -34,10 +33,15 @@ const (
 type Config struct {
 	// Workload as it is registered.
 	Workload *discoverypb.Workload
-	// AppPorts on loopback that have to accept connections first; none: registers at once.
-	AppPorts []uint16
-	// Space is where the app is; nil: the process's own network namespace.
-	Space *netspace.Space
+	// Probes that have to succeed first; none: registers at once.
+	Probes []Probe
+}
+
+// Probe asks whether the app is ready on one port.
+type Probe struct {
+	Port uint16
+	// Ready answers for now; an error means that it cannot be told, which counts as no.
+	Ready func(ctx context.Context, port uint16) (bool, error)
 }
 
 // Registrar keeps one workload registered.
@@ -58,7 +62,7 @@ type Registrar struct {
 
 // Status is what is known of the registration.
 type Status struct {
-	// AppReady says that the app accepted a connection.
+	// AppReady says that every probe of the app has succeeded.
 	AppReady bool
 	// Registered says that discovery has answered.
 	Registered bool
@@ -72,9 +76,6 @@ type Status struct {
 
 // New makes a registrar.
 func New(cfg Config, link *uplink.Link, log *zap.Logger) *Registrar {
-	if cfg.Space == nil {
-		cfg.Space = netspace.Own()
-	}
 	return &Registrar{cfg: cfg, link: link, log: log, out: make(chan struct{})}
 }
 
@@ -107,11 +108,19 @@ func (r *Registrar) Run(ctx context.Context) error {
 	return nil
 }
 
-// waitForApp returns true once every port of the app has accepted a connection, false when ctx ended before.
+// waitForApp returns true once every probe of the app has succeeded, false when ctx ended before.
 func (r *Registrar) waitForApp(ctx context.Context) bool {
-	for _, port := range r.cfg.AppPorts {
+	for _, p := range r.cfg.Probes {
 		wait := backoff.New(20*time.Millisecond, 500*time.Millisecond)
-		for !r.accepts(ctx, port) {
+		for told := false; ; {
+			ready, err := p.Ready(ctx, p.Port)
+			if ready {
+				break
+			}
+			if err != nil && !told {
+				told = true
+				r.log.Warn("it cannot be told whether the app is ready", zap.Uint16("port", p.Port), zap.Error(err))
+			}
 			if wait.Wait(ctx) != nil {
 				return false
 			}
@@ -123,15 +132,17 @@ func (r *Registrar) waitForApp(ctx context.Context) bool {
 	return true
 }
 
-// accepts asks where inbound will connect to.
-func (r *Registrar) accepts(ctx context.Context, port uint16) bool {
-	d := &net.Dialer{Timeout: probeTimeout}
-	conn, err := r.cfg.Space.Dial(ctx, d, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
-	if err != nil {
-		return false
+// Accepts is the probe of a port of TCP: it connects from where inbound will, by dial.
+func Accepts(dial func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)) func(context.Context, uint16) (bool, error) {
+	return func(ctx context.Context, port uint16) (bool, error) {
+		d := &net.Dialer{Timeout: probeTimeout}
+		conn, err := dial(ctx, d, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+		if err != nil {
+			return false, nil //nolint:nilerr // an app that does not accept is not ready, which is no failure
+		}
+		conn.Close()
+		return true, nil
 	}
-	conn.Close()
-	return true
 }
 
 // session is one Register stream.

@@ -14,6 +14,7 @@ import (
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/internal/spiffe"
 	"github.com/weft-mesh/weft/proxy/internal/controltest"
+	"github.com/weft-mesh/weft/proxy/internal/netspace"
 	"github.com/weft-mesh/weft/proxy/internal/uplink"
 )
 
@@ -39,8 +40,12 @@ func start(t *testing.T, ports ...uint16) *rig {
 		Metadata: &typepb.ObjectMeta{Namespace: "default", Name: "reviews-1"},
 		Spec:     &discoverypb.WorkloadSpec{Services: []string{"reviews"}},
 	}
+	var probes []Probe
+	for _, p := range ports {
+		probes = append(probes, Probe{Port: p, Ready: Accepts(netspace.Own().Dial)})
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	r := &rig{Registrar: New(Config{Workload: w, AppPorts: ports}, link, zaptest.NewLogger(t)), plane: plane, ctx: ctx}
+	r := &rig{Registrar: New(Config{Workload: w, Probes: probes}, link, zaptest.NewLogger(t)), plane: plane, ctx: ctx}
 	run, end := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(run) }()

@@ -55,21 +55,29 @@ func (c *Client) packets(service string) netip.AddrPort {
 
 func (c *Client) listen(resolve outbound.Resolve) netip.AddrPort {
 	c.tb.Helper()
-	p, err := datagram.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		c.tb.Fatal(err)
-	}
+	p := socket(c.tb)
 	Run(c.tb, func(ctx context.Context) error { return c.Outbound.ServePackets(ctx, p, resolve) })
 	return p.Addr()
+}
+
+// socket opens a socket on loopback.
+func socket(tb testing.TB) *datagram.Socket {
+	tb.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s, err := datagram.On(conn)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
 }
 
 // plaintextPackets starts the workload's socket for callers without a sidecar.
 func (w *Workload) plaintextPackets(t *testing.T) netip.AddrPort {
 	t.Helper()
-	p, err := datagram.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := socket(t)
 	Run(t, func(ctx context.Context) error { return w.Inbound.ServePlaintextPackets(ctx, p, w.Endpoint.TargetPort) })
 	return p.Addr()
 }

@@ -57,7 +57,9 @@ func servicePorts(svc *model.Service) []ServicePort {
 	for _, p := range svc.Ports {
 		out = append(out, ServicePort{Port: p.Port, Protocol: p.Protocol})
 	}
-	slices.SortFunc(out, func(a, b ServicePort) int { return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol)) })
+	slices.SortFunc(out, func(a, b ServicePort) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+	})
 	return out
 }
 
