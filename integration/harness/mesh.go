@@ -24,6 +24,8 @@ type Options struct {
 	Split bool
 	// Replicas of each service, with Split; 0 means 1.
 	Replicas int
+	// Members of the etcd cluster, with Split; 0 means 1.
+	Members int
 	// Ports hands out the ports; shared by everything of one test binary.
 	Ports *Ports
 	// Flags are given to every control-plane process.
@@ -33,8 +35,7 @@ type Options struct {
 // Mesh is a running control plane.
 type Mesh struct {
 	opts      Options
-	etcd      string // client URL, with Split
-	store     *Process
+	members   []*Member // of the etcd cluster, with Split
 	instances []*Instance
 }
 
@@ -171,6 +172,29 @@ func (m *Mesh) find(name string) (*Instance, error) {
 	return m.instances[i], nil
 }
 
+// Pause stops an instance's process where it is; Resume lets it go on.
+func (m *Mesh) Pause(name string) error { return m.signal(name, syscall.SIGSTOP) }
+
+// Resume lets a paused instance go on.
+func (m *Mesh) Resume(name string) error { return m.signal(name, syscall.SIGCONT) }
+
+func (m *Mesh) signal(name string, sig syscall.Signal) error {
+	in, err := m.find(name)
+	if err == nil {
+		in.process.Signal(sig)
+	}
+	return err
+}
+
+// Metrics is where an instance of a split mesh serves its metrics.
+func (m *Mesh) Metrics(name string) (string, error) {
+	in, err := m.find(name)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("http://127.0.0.1:%d/metrics", in.port+100), nil
+}
+
 // Instances lists the names of all instances.
 func (m *Mesh) Instances() []string {
 	var names []string
@@ -189,7 +213,7 @@ func (m *Mesh) launch(ctx context.Context, in *Instance) error {
 		args = append([]string{"up"}, append(args, in.args...)...)
 	default:
 		binary = "weft-" + in.Service
-		args = append(args, "--etcd-endpoints", m.etcd, fmt.Sprintf("--%s-port=%d", in.Service, in.port))
+		args = append(args, "--etcd-endpoints", strings.Join(m.EtcdEndpoints(), ","), fmt.Sprintf("--%s-port=%d", in.Service, in.port))
 		if in.Service == "gateway" {
 			args = append(args, fmt.Sprintf("--gateway-rest-port=%d", in.rest))
 		}
@@ -312,8 +336,8 @@ func (m *Mesh) Stop() {
 			in.process.End()
 		}
 	}
-	if m.store != nil {
-		m.store.End()
+	for _, member := range m.members {
+		member.end()
 	}
 }
 

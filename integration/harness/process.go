@@ -88,8 +88,9 @@ func (p *Process) Wait(limit time.Duration) bool {
 	}
 }
 
-// End asks the process to stop, and kills it when it does not.
+// End asks the process to stop, and kills it when it does not. One that is paused goes on first, to hear of it.
 func (p *Process) End() {
+	p.Signal(syscall.SIGCONT)
 	p.Signal(syscall.SIGTERM)
 	if !p.Wait(40 * time.Second) {
 		p.Signal(syscall.SIGKILL)

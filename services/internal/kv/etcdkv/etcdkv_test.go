@@ -3,6 +3,8 @@ package etcdkv_test
 import (
 	"context"
 	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/weft-mesh/weft/services/internal/fault"
+	"github.com/weft-mesh/weft/services/internal/kv"
 	"github.com/weft-mesh/weft/services/internal/kv/etcdkv"
 	"github.com/weft-mesh/weft/services/internal/kv/kvtest"
 )
@@ -19,23 +22,31 @@ import (
 // cluster is an etcd of one member on loopback, reached over gRPC like any other.
 func cluster(t *testing.T) (endpoint string) {
 	t.Helper()
+	endpoint, _ = member(t, "127.0.0.1:0", "etcd-cluster")
+	return endpoint
+}
+
+// member is that etcd; token tells one cluster from the next.
+func member(t *testing.T, address, token string) (endpoint string, stop func()) {
+	t.Helper()
 	conf := embed.NewConfig()
 	conf.Name, conf.Dir, conf.UnsafeNoFsync = "test", t.TempDir(), true
-	conf.ListenPeerUrls = nil
-	conf.ListenClientUrls = []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
+	conf.ListenPeerUrls, conf.InitialClusterToken = nil, token
+	conf.ListenClientUrls = []url.URL{{Scheme: "http", Host: address}}
 	conf.InitialCluster = conf.InitialClusterFromName("test")
 	conf.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	server, err := embed.StartEtcd(conf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(server.Close)
+	stop = sync.OnceFunc(server.Close)
+	t.Cleanup(stop)
 	select {
 	case <-server.Server.ReadyNotify():
 	case err := <-server.Err():
 		t.Fatal(err)
 	}
-	return server.Clients[0].Addr().String()
+	return server.Clients[0].Addr().String(), stop
 }
 
 func open(t *testing.T, endpoint string) *etcdkv.Store {
@@ -128,5 +139,41 @@ func TestConfigNamesBadFiles(t *testing.T) {
 		if _, err := etcdkv.Open(cfg); err == nil {
 			t.Errorf("Open(%+v) = nil, want an error", cfg)
 		}
+	}
+}
+
+// A store that is replaced behind its address must end the watches of the old one: its revisions start again, and a watch that
+// went on would wait in silence until they reach where it was.
+func TestWatchEndsWhenTheStoreIsReplaced(t *testing.T) {
+	t.Parallel() // a server waits for its open streams when it is closed
+	endpoint, stop := member(t, "127.0.0.1:0", "a")
+	s := open(t, endpoint)
+	var at int64
+	for range 20 {
+		var err error
+		if at, err = s.Put(t.Context(), "a", []byte("x"), kv.Always()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := s.Epoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := s.Watch(t.Context(), "", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	member(t, endpoint, "b")
+	for {
+		if _, err := w.Next(); err != nil {
+			if !strings.Contains(err.Error(), "restored or made anew") {
+				t.Errorf("Next = %v, want an error that says what happened", err)
+			}
+			break
+		}
+	}
+	if after, err := s.Epoch(t.Context()); err != nil || after == before {
+		t.Errorf("epoch %q, %v after the store was replaced, and %q before", after, err, before)
 	}
 }
