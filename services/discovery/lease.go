@@ -100,10 +100,15 @@ func (l *leases) end(s *session, why error) {
 // follow ends sessions whose workload was removed or has gone to another replica.
 func (l *leases) follow(ctx context.Context) error {
 	var there map[model.Key]bool // not nil while a full state arrives
+	epoch := ""
 	for step := range l.server.feed.Subscribe(ctx, model.Revision{}) {
 		if step.Reset {
 			there = map[model.Key]bool{}
 		}
+		if epoch != "" && step.Revision.Epoch != epoch {
+			l.otherStore()
+		}
+		epoch = step.Revision.Epoch
 		for _, c := range step.Changes {
 			if c.Kind == model.KindWorkload {
 				l.observe(c)
@@ -133,6 +138,15 @@ func (l *leases) observe(c state.Change) {
 		l.end(s, removed(c.Key))
 	case w.LeaseHolder != l.server.deps.Replica:
 		l.end(s, fault.New(fault.Unavailable, "workload %q has registered at another replica", c.Key))
+	}
+}
+
+// otherStore forgets at which revisions sessions stored their workloads: another store counts anew.
+func (l *leases) otherStore() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.sessions {
+		s.revision = 0
 	}
 }
 

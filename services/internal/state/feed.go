@@ -60,7 +60,8 @@ type Feed struct {
 
 	mu       sync.RWMutex
 	loaded   bool
-	epoch    string
+	epoch    string // of what is held; "" when it must be read anew
+	followed string // epoch that was read last
 	revision int64
 	objects  map[objectKey]Change
 	log      []Change // in order of revision; elements are never overwritten

@@ -113,10 +113,14 @@ func (f *Feed) load(ctx context.Context, epoch string) error {
 		}
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.loaded, f.epoch, f.revision, f.oldest = true, epoch, revision, revision
+	before, followed := f.objects, f.followed
+	f.loaded, f.epoch, f.followed, f.revision, f.oldest = true, epoch, epoch, revision, revision
 	f.objects, f.log = objects, nil
 	f.wake()
+	f.mu.Unlock()
+	if followed != "" && followed != epoch {
+		f.tellRestored(epoch, before, objects) // both are read only now but for apply, which runs here
+	}
 	return nil
 }
 
