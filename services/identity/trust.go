@@ -121,9 +121,18 @@ func (t *Trust) sign(ctx context.Context, account spiffe.Account, key crypto.Pub
 	if err != nil {
 		return spiffeid.ID{}, nil, err
 	}
-	chain, err := t.authority.Sign(ctx, ca.Request{ID: id, PublicKey: key, TTL: t.ttl})
+	chain, err := t.authority.Sign(ctx, ca.Request{ID: id, DNSNames: hostNames(t.td, account), PublicKey: key, TTL: t.ttl})
 	if err != nil {
 		return spiffeid.ID{}, nil, fmt.Errorf("issue SVID: %w", err)
 	}
 	return id, chain, nil
+}
+
+// hostNames lets clients without SPIFFE (curl, browsers, gRPC of most languages) verify the control plane by a host name,
+// "gateway.weft-system.<trust domain>". Workloads have none: nobody is to be trusted because of a name that DNS could be asked for.
+func hostNames(td spiffeid.TrustDomain, account spiffe.Account) []string {
+	if account.Namespace != spiffe.SystemNamespace {
+		return nil
+	}
+	return []string{account.Name + "." + spiffe.SystemNamespace + "." + td.Name()}
 }

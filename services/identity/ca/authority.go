@@ -40,6 +40,8 @@ type Authority interface {
 type Request struct {
 	// ID that the SVID names.
 	ID spiffeid.ID
+	// DNSNames that it carries beside the ID, for clients that know host names and no SPIFFE; usually none.
+	DNSNames []string
 	// PublicKey that it is for.
 	PublicKey crypto.PublicKey
 	// TTL from now; above zero.

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T, td spiffeid.TrustDomain) ca.Autho
 	s := suite{td: td, id: spiffeid.RequireFromString("spiffe://suite.local/ns/default/sa/web"), open: open}
 	t.Run("chain", s.chain)
 	t.Run("profile", s.profile)
+	t.Run("names", s.names)
 	t.Run("validity", s.validity)
 	t.Run("serials", s.serials)
 	t.Run("refusals", s.refusals)
@@ -98,6 +100,34 @@ func (s suite) profile(t *testing.T) {
 		if len(cert.URIs) > 1 || len(cert.URIs) == 1 && cert.URIs[0].Path != "" {
 			t.Errorf("signing certificate %d names %v; at most the trust domain itself is allowed", i, cert.URIs)
 		}
+	}
+}
+
+// names are those that were asked for, beside the URI.
+func (s suite) names(t *testing.T) {
+	a := s.open(t, s.td)
+	want := []string{"gateway.weft-system.suite.local"}
+	chain, err := a.Sign(t.Context(), ca.Request{ID: s.id, DNSNames: want, PublicKey: ECKey(t, elliptic.P256()), TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leaf := chain[0]; !slices.Equal(leaf.DNSNames, want) || len(leaf.URIs) != 1 {
+		t.Errorf("SANs are %v and %v, want one URI and %v", leaf.URIs, leaf.DNSNames, want)
+	}
+	id, _, err := x509svid.Verify(chain, x509bundle.FromX509Authorities(s.td, a.Roots()))
+	if err != nil || id != s.id {
+		t.Errorf("it verifies as %q, %v; want %q", id, err, s.id)
+	}
+	roots := x509.NewCertPool()
+	for _, root := range a.Roots() {
+		roots.AddCert(root)
+	}
+	middle := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		middle.AddCert(cert)
+	}
+	if _, err := chain[0].Verify(x509.VerifyOptions{DNSName: want[0], Roots: roots, Intermediates: middle}); err != nil {
+		t.Errorf("a client that knows the host name only: %v", err)
 	}
 }
 
