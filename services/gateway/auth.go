@@ -33,6 +33,7 @@ type authenticator struct {
 
 type principal struct {
 	id    string
+	host  *identitypb.HostScope // what a host's credential is good for; nil for administrators
 	until time.Time
 }
 
@@ -40,31 +41,31 @@ func newAuthenticator(dial Dial, now func() time.Time) *authenticator {
 	return &authenticator{dial: dial, now: now, known: map[[sha256.Size]byte]principal{}}
 }
 
-// principal is the id of the token that a call came with.
-func (a *authenticator) principal(ctx context.Context) (string, error) {
+// principal is whose token a call came with.
+func (a *authenticator) principal(ctx context.Context) (principal, error) {
 	secret, err := bearer(metadata.ValueFromIncomingContext(ctx, "authorization"))
 	if err != nil {
-		return "", err
+		return principal{}, err
 	}
 	hash := sha256.Sum256([]byte(secret))
-	if id, ok := a.lookup(hash); ok {
-		return id, nil
+	if p, ok := a.lookup(hash); ok {
+		return p, nil
 	}
 	conn, err := a.dial(identity)
 	if err != nil {
-		return "", fault.Wrap(fault.Unavailable, err, "service identity cannot be reached to check the bearer token")
+		return principal{}, fault.Wrap(fault.Unavailable, err, "service identity cannot be reached to check the bearer token")
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	resp, err := identitypb.NewIdentityServiceClient(conn).AuthenticateToken(ctx, &identitypb.AuthenticateTokenRequest{Secret: secret})
 	switch err = rpc.FaultOf(err); {
 	case fault.Is(err, fault.Anonymous) || fault.Is(err, fault.Invalid):
-		return "", fault.New(fault.Anonymous, "the bearer token is not known, has expired or was revoked")
+		return principal{}, fault.New(fault.Anonymous, "the bearer token is not known, has expired or was revoked")
 	case err != nil:
-		return "", fault.Wrap(fault.Unavailable, err, "the bearer token cannot be checked now")
+		return principal{}, fault.Wrap(fault.Unavailable, err, "the bearer token cannot be checked now")
 	}
 	a.remember(hash, resp.GetAdminToken())
-	return resp.GetAdminToken().GetId(), nil
+	return principal{id: resp.GetAdminToken().GetId(), host: resp.GetAdminToken().GetHost()}, nil
 }
 
 // bearer takes the token out of the authorization header.
@@ -79,11 +80,11 @@ func bearer(values []string) (string, error) {
 	return strings.TrimSpace(secret), nil
 }
 
-func (a *authenticator) lookup(hash [sha256.Size]byte) (string, bool) {
+func (a *authenticator) lookup(hash [sha256.Size]byte) (principal, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p, ok := a.known[hash]
-	return p.id, ok && a.now().Before(p.until)
+	return p, ok && a.now().Before(p.until)
 }
 
 func (a *authenticator) remember(hash [sha256.Size]byte, token *identitypb.AdminToken) {
@@ -102,6 +103,6 @@ func (a *authenticator) remember(hash [sha256.Size]byte, token *identitypb.Admin
 		}
 	}
 	if len(a.known) < maxTokens {
-		a.known[hash] = principal{id: token.GetId(), until: until}
+		a.known[hash] = principal{id: token.GetId(), host: token.GetHost(), until: until}
 	}
 }

@@ -164,6 +164,10 @@ func (f *fakeIdentity) AuthenticateToken(_ context.Context, req *identitypb.Auth
 	switch {
 	case f.down:
 		return nil, fault.New(fault.Unavailable, "store is away")
+	case req.GetSecret() == "host" && !f.revoked:
+		return &identitypb.AuthenticateTokenResponse{AdminToken: &identitypb.AdminToken{
+			Id: "h1", Host: &identitypb.HostScope{Host: "b", Namespaces: []string{"shop", "lab"}, Accounts: []string{"cart", "web"}},
+		}}, nil
 	case req.GetSecret() != "good" || f.revoked:
 		return nil, fault.New(fault.Anonymous, "no such token")
 	}
@@ -175,6 +179,10 @@ func (f *fakeIdentity) CreateJoinToken(ctx context.Context, _ *identitypb.Create
 	defer f.mu.Unlock()
 	f.principal = rpc.CallerFrom(ctx).Principal
 	return &identitypb.CreateJoinTokenResponse{Token: "weft1.x"}, nil
+}
+
+func (f *fakeIdentity) DeleteAdminToken(context.Context, *identitypb.DeleteAdminTokenRequest) (*identitypb.DeleteAdminTokenResponse, error) {
+	return &identitypb.DeleteAdminTokenResponse{}, nil
 }
 
 func (f *fakeIdentity) GetBundle(context.Context, *identitypb.GetBundleRequest) (*identitypb.GetBundleResponse, error) {

@@ -26,8 +26,8 @@ func (s *Service) beforeJoinToken(ctx context.Context, request []byte) error {
 	if err := proto.Unmarshal(request, req); err != nil {
 		return fault.Wrap(fault.Invalid, err, "decode the request")
 	}
-	if len(req.GetServices()) == 0 {
-		return nil
+	if err := checkHostJoin(ctx, req); err != nil || len(req.GetServices()) == 0 {
+		return err
 	}
 	conn, err := s.deps.Dial(discovery)
 	if err != nil {

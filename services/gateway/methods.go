@@ -50,7 +50,7 @@ func methods() map[string]method {
 		"CreateMeshConfig", "UpdateMeshConfig", "GetMeshConfig", "ListMeshConfigs", "DeleteMeshConfig",
 		"Watch")
 	add(identity, &identitypb.IdentityService_ServiceDesc,
-		"GetBundle", "WatchBundles", "CreateJoinToken", "CreateAdminToken", "ListAdminTokens", "DeleteAdminToken")
+		"GetBundle", "WatchBundles", "CreateJoinToken", "CreateHostToken", "CreateAdminToken", "ListAdminTokens", "DeleteAdminToken")
 	add(telemetry, &telemetrypb.TelemetryService_ServiceDesc, "QueryEdges")
 	add(distributor, &configpb.ConvergenceService_ServiceDesc, "GetConvergence", "WatchConvergence", "ListSidecars")
 	return out

@@ -329,7 +329,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	now = now.Add(trustFor)
 	a.remember([32]byte{1}, &identitypb.AdminToken{Id: "y"})
-	if id, ok := a.lookup([32]byte{1}); !ok || id != "y" || len(a.known) != 1 {
-		t.Errorf("after everything expired: %q, %v, %d remembered", id, ok, len(a.known))
+	if p, ok := a.lookup([32]byte{1}); !ok || p.id != "y" || len(a.known) != 1 {
+		t.Errorf("after everything expired: %q, %v, %d remembered", p.id, ok, len(a.known))
 	}
 }

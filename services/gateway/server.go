@@ -89,7 +89,12 @@ func (s *Service) admit(ctx context.Context, method string, call func(context.Co
 		}
 	}()
 	if !public(method) {
-		if who, err = s.auth.principal(ctx); err != nil {
+		caller, err := s.auth.principal(ctx)
+		if err != nil {
+			return err
+		}
+		who = caller.id
+		if ctx, err = admitHost(ctx, caller, method); err != nil {
 			return err
 		}
 		ctx = rpc.WithPrincipal(rpc.WithCaller(ctx, rpc.Caller{Principal: who}), who)

@@ -94,7 +94,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s.proxy = &proxy{
 		dial: deps.Dial, codec: newCodec(), methods: methods(),
 		before: map[string]func(context.Context, []byte) error{
-			identitypb.IdentityService_CreateJoinToken_FullMethodName: s.beforeJoinToken,
+			identitypb.IdentityService_CreateJoinToken_FullMethodName:  s.beforeJoinToken,
+			identitypb.IdentityService_DeleteAdminToken_FullMethodName: beforeDeleteAdminToken,
 		},
 	}
 	return s, nil

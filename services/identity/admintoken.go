@@ -59,8 +59,10 @@ func (s *Service) DeleteAdminToken(ctx context.Context, r *identitypb.DeleteAdmi
 	if err != nil {
 		return nil, err
 	}
-	others := slices.DeleteFunc(tokens, func(t *identitypb.AdminToken) bool { return t.GetId() == r.GetId() || expired(t, time.Now()) })
-	if len(others) == 0 {
+	others := slices.DeleteFunc(slices.Clone(tokens), func(t *identitypb.AdminToken) bool {
+		return t.GetId() == r.GetId() || t.GetHost() != nil || expired(t, time.Now())
+	})
+	if len(others) == 0 && !isHost(tokens, r.GetId()) {
 		return nil, fault.InvalidFields("request to delete an administrator's token", []fault.Field{
 			{Path: "id", Problem: fmt.Sprintf("%q is the last token that works; mint another one first", r.GetId())},
 		})
@@ -70,6 +72,11 @@ func (s *Service) DeleteAdminToken(ctx context.Context, r *identitypb.DeleteAdmi
 	}
 	s.log.Info("administrator's token deleted", zap.String("token", r.GetId()), zap.String("principal", s.principal(ctx)))
 	return &identitypb.DeleteAdminTokenResponse{}, nil
+}
+
+// isHost says that a token is a host's credential, which mints no others anyway.
+func isHost(tokens []*identitypb.AdminToken, id string) bool {
+	return slices.ContainsFunc(tokens, func(t *identitypb.AdminToken) bool { return t.GetId() == id && t.GetHost() != nil })
 }
 
 // AuthenticateToken says whose token it is. It reads the store each time, so that a deleted token stops working at once.
@@ -93,7 +100,19 @@ type adminTokens struct {
 }
 
 func (a adminTokens) create(ctx context.Context, token *identitypb.AdminToken) (secret string, err error) {
-	id, random, err := newSecret()
+	id, _, err := newSecret()
+	if err != nil {
+		return "", err
+	}
+	if secret, err = a.createAs(ctx, id, token); err != nil {
+		return "", storeFault(err, "store administrator's token")
+	}
+	return secret, nil
+}
+
+// createAs makes a token of a given id. Errors of the store pass as they are: kv.ErrConflict when there is one already.
+func (a adminTokens) createAs(ctx context.Context, id string, token *identitypb.AdminToken) (secret string, err error) {
+	_, random, err := newSecret()
 	if err != nil {
 		return "", err
 	}
@@ -101,7 +120,7 @@ func (a adminTokens) create(ctx context.Context, token *identitypb.AdminToken) (
 	secret = adminPrefix + id + "." + random
 	record := &identitypb.AdminTokenRecord{AdminToken: token, SecretSha256: hashSecret(secret)}
 	if _, err := writeRecord(ctx, a.store, recordKey(collectionAdminTokens, id), record, kv.IfAbsent()); err != nil {
-		return "", storeFault(err, "store administrator's token")
+		return "", err
 	}
 	return secret, nil
 }

@@ -65,6 +65,7 @@ func (b *build) service(env *app.Env) (app.Service, error) {
 		Trust:       trust,
 		Convergence: NewConvergence(distributor),
 		Metrics:     env.Metrics,
+		Gateway:     func() []string { return set.AddressesOf(app.Gateway) },
 		Addresses: func() jointoken.Addresses {
 			return jointoken.Addresses{
 				Identity:    set.AddressesOf(app.Identity),

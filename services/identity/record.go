@@ -17,6 +17,7 @@ const (
 	collectionIssuers     = "issuers/"
 	collectionJoinTokens  = "jointokens/"
 	collectionAdminTokens = "admintokens/"
+	collectionHostTokens  = "hosttokens/"
 	recordNamespace       = "default/"
 )
 

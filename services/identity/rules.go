@@ -21,6 +21,8 @@ func (s *Service) Register(r *rpc.Registrar) {
 	for method, rule := range map[string]rpc.Allow{
 		identitypb.IdentityService_IssueX509SVID_FullMethodName:     rpc.Anyone(), // it asks for a proof itself
 		identitypb.IdentityService_GetBundle_FullMethodName:         rpc.Anyone(), // the bundle is public
+		identitypb.IdentityService_JoinHost_FullMethodName:          rpc.Anyone(), // it asks for a proof itself
+		identitypb.IdentityService_CreateHostToken_FullMethodName:   administrators,
 		identitypb.IdentityService_WatchBundles_FullMethodName:      verified,
 		identitypb.IdentityService_CreateJoinToken_FullMethodName:   administrators,
 		identitypb.IdentityService_CreateAdminToken_FullMethodName:  administrators,
@@ -46,7 +48,10 @@ func (s *Service) bearer(ctx context.Context, _ rpc.Caller) error {
 	if !ok {
 		return errors.New("the call carries no administrator's bearer token")
 	}
-	_, err := s.adminTokens.authenticate(ctx, secret)
+	token, err := s.adminTokens.authenticate(ctx, secret)
+	if err == nil && token.GetHost() != nil {
+		return errors.New("the bearer token is a host's credential, which works at the gateway only")
+	}
 	return err
 }
 

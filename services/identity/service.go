@@ -65,6 +65,8 @@ type Deps struct {
 	Convergence Convergence
 	// Addresses of the control plane, for join tokens. Called when a token is minted.
 	Addresses func() jointoken.Addresses
+	// Gateway is where hosts will find the gateway, host:port of each replica; nil when nobody knows. Called when asked for.
+	Gateway func() []string
 	// Metrics is where the collectors are registered.
 	Metrics prometheus.Registerer
 }
@@ -78,6 +80,7 @@ type Service struct {
 	store        kv.Store
 	trust        *Trust
 	addresses    func() jointoken.Addresses
+	gateway      func() []string
 	distribution *distribution
 	joinTokens   joinTokens
 	adminTokens  adminTokens
@@ -104,6 +107,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		store:        deps.Store,
 		trust:        deps.Trust,
 		addresses:    deps.Addresses,
+		gateway:      deps.Gateway,
 		distribution: d,
 		joinTokens:   joinTokens{store: deps.Store, td: deps.Trust.td},
 		adminTokens:  adminTokens{store: deps.Store},

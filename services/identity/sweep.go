@@ -20,7 +20,7 @@ const sweepEvery = time.Minute
 func (s *Service) sweep(ctx context.Context) error {
 	for backoff.Sleep(ctx, sweepEvery) == nil {
 		now := time.Now()
-		for _, one := range []func(context.Context, time.Time) error{s.sweepJoinTokens, s.sweepAdminTokens, s.sweepRoots} {
+		for _, one := range []func(context.Context, time.Time) error{s.sweepJoinTokens, s.sweepAdminTokens, s.sweepHostTokens, s.sweepRoots} {
 			if err := one(ctx, now); err != nil && ctx.Err() == nil {
 				s.log.Warn("expired records cannot be removed", zap.Error(err))
 			}

@@ -542,7 +542,9 @@ type AdminToken struct {
 	// When it was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it ends; absent: never.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Set: it is the credential of a host, good for what HostScope says and for nothing else.
+	Host          *HostScope `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +603,13 @@ func (x *AdminToken) GetCreateTime() *timestamppb.Timestamp {
 func (x *AdminToken) GetExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *AdminToken) GetHost() *HostScope {
+	if x != nil {
+		return x.Host
 	}
 	return nil
 }
@@ -977,7 +986,7 @@ var File_weft_identity_v1alpha1_service_proto protoreflect.FileDescriptor
 
 const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"\n" +
-	"$weft/identity/v1alpha1/service.proto\x12\x16weft.identity.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!weft/type/v1alpha1/revision.proto\"G\n" +
+	"$weft/identity/v1alpha1/service.proto\x12\x16weft.identity.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!weft/identity/v1alpha1/host.proto\x1a!weft/type/v1alpha1/revision.proto\"G\n" +
 	"\x14IssueX509SVIDRequest\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\x12\x1d\n" +
 	"\n" +
@@ -1008,7 +1017,7 @@ const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x1b\n" +
-	"\tspiffe_id\x18\x03 \x01(\tR\bspiffeId\"\xb8\x01\n" +
+	"\tspiffe_id\x18\x03 \x01(\tR\bspiffeId\"\xef\x01\n" +
 	"\n" +
 	"AdminToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
@@ -1016,7 +1025,8 @@ const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"h\n" +
+	"expireTime\x125\n" +
+	"\x04host\x18\x06 \x01(\v2!.weft.identity.v1alpha1.HostScopeR\x04host\"h\n" +
 	"\x17CreateAdminTokenRequest\x12 \n" +
 	"\vdescription\x18\x01 \x01(\tR\vdescription\x12+\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"w\n" +
@@ -1034,12 +1044,14 @@ const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"\x06secret\x18\x01 \x01(\tR\x06secret\"`\n" +
 	"\x19AuthenticateTokenResponse\x12C\n" +
 	"\vadmin_token\x18\x01 \x01(\v2\".weft.identity.v1alpha1.AdminTokenR\n" +
-	"adminToken2\xa2\a\n" +
+	"adminToken2\xf5\b\n" +
 	"\x0fIdentityService\x12p\n" +
 	"\rIssueX509SVID\x12,.weft.identity.v1alpha1.IssueX509SVIDRequest\x1a-.weft.identity.v1alpha1.IssueX509SVIDResponse(\x010\x01\x12`\n" +
 	"\tGetBundle\x12(.weft.identity.v1alpha1.GetBundleRequest\x1a).weft.identity.v1alpha1.GetBundleResponse\x12k\n" +
 	"\fWatchBundles\x12+.weft.identity.v1alpha1.WatchBundlesRequest\x1a,.weft.identity.v1alpha1.WatchBundlesResponse0\x01\x12r\n" +
-	"\x0fCreateJoinToken\x12..weft.identity.v1alpha1.CreateJoinTokenRequest\x1a/.weft.identity.v1alpha1.CreateJoinTokenResponse\x12u\n" +
+	"\x0fCreateJoinToken\x12..weft.identity.v1alpha1.CreateJoinTokenRequest\x1a/.weft.identity.v1alpha1.CreateJoinTokenResponse\x12r\n" +
+	"\x0fCreateHostToken\x12..weft.identity.v1alpha1.CreateHostTokenRequest\x1a/.weft.identity.v1alpha1.CreateHostTokenResponse\x12]\n" +
+	"\bJoinHost\x12'.weft.identity.v1alpha1.JoinHostRequest\x1a(.weft.identity.v1alpha1.JoinHostResponse\x12u\n" +
 	"\x10CreateAdminToken\x12/.weft.identity.v1alpha1.CreateAdminTokenRequest\x1a0.weft.identity.v1alpha1.CreateAdminTokenResponse\x12r\n" +
 	"\x0fListAdminTokens\x12..weft.identity.v1alpha1.ListAdminTokensRequest\x1a/.weft.identity.v1alpha1.ListAdminTokensResponse\x12u\n" +
 	"\x10DeleteAdminToken\x12/.weft.identity.v1alpha1.DeleteAdminTokenRequest\x1a0.weft.identity.v1alpha1.DeleteAdminTokenResponse\x12x\n" +
@@ -1080,6 +1092,11 @@ var file_weft_identity_v1alpha1_service_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),     // 18: google.protobuf.Timestamp
 	(*v1alpha1.SourceRevision)(nil),   // 19: weft.type.v1alpha1.SourceRevision
 	(*durationpb.Duration)(nil),       // 20: google.protobuf.Duration
+	(*HostScope)(nil),                 // 21: weft.identity.v1alpha1.HostScope
+	(*CreateHostTokenRequest)(nil),    // 22: weft.identity.v1alpha1.CreateHostTokenRequest
+	(*JoinHostRequest)(nil),           // 23: weft.identity.v1alpha1.JoinHostRequest
+	(*CreateHostTokenResponse)(nil),   // 24: weft.identity.v1alpha1.CreateHostTokenResponse
+	(*JoinHostResponse)(nil),          // 25: weft.identity.v1alpha1.JoinHostResponse
 }
 var file_weft_identity_v1alpha1_service_proto_depIdxs = []int32{
 	18, // 0: weft.identity.v1alpha1.IssueX509SVIDResponse.not_after:type_name -> google.protobuf.Timestamp
@@ -1092,31 +1109,36 @@ var file_weft_identity_v1alpha1_service_proto_depIdxs = []int32{
 	18, // 7: weft.identity.v1alpha1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	18, // 8: weft.identity.v1alpha1.AdminToken.create_time:type_name -> google.protobuf.Timestamp
 	18, // 9: weft.identity.v1alpha1.AdminToken.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 10: weft.identity.v1alpha1.CreateAdminTokenRequest.ttl:type_name -> google.protobuf.Duration
-	9,  // 11: weft.identity.v1alpha1.CreateAdminTokenResponse.admin_token:type_name -> weft.identity.v1alpha1.AdminToken
-	9,  // 12: weft.identity.v1alpha1.ListAdminTokensResponse.admin_tokens:type_name -> weft.identity.v1alpha1.AdminToken
-	9,  // 13: weft.identity.v1alpha1.AuthenticateTokenResponse.admin_token:type_name -> weft.identity.v1alpha1.AdminToken
-	0,  // 14: weft.identity.v1alpha1.IdentityService.IssueX509SVID:input_type -> weft.identity.v1alpha1.IssueX509SVIDRequest
-	3,  // 15: weft.identity.v1alpha1.IdentityService.GetBundle:input_type -> weft.identity.v1alpha1.GetBundleRequest
-	5,  // 16: weft.identity.v1alpha1.IdentityService.WatchBundles:input_type -> weft.identity.v1alpha1.WatchBundlesRequest
-	7,  // 17: weft.identity.v1alpha1.IdentityService.CreateJoinToken:input_type -> weft.identity.v1alpha1.CreateJoinTokenRequest
-	10, // 18: weft.identity.v1alpha1.IdentityService.CreateAdminToken:input_type -> weft.identity.v1alpha1.CreateAdminTokenRequest
-	12, // 19: weft.identity.v1alpha1.IdentityService.ListAdminTokens:input_type -> weft.identity.v1alpha1.ListAdminTokensRequest
-	14, // 20: weft.identity.v1alpha1.IdentityService.DeleteAdminToken:input_type -> weft.identity.v1alpha1.DeleteAdminTokenRequest
-	16, // 21: weft.identity.v1alpha1.IdentityService.AuthenticateToken:input_type -> weft.identity.v1alpha1.AuthenticateTokenRequest
-	1,  // 22: weft.identity.v1alpha1.IdentityService.IssueX509SVID:output_type -> weft.identity.v1alpha1.IssueX509SVIDResponse
-	4,  // 23: weft.identity.v1alpha1.IdentityService.GetBundle:output_type -> weft.identity.v1alpha1.GetBundleResponse
-	6,  // 24: weft.identity.v1alpha1.IdentityService.WatchBundles:output_type -> weft.identity.v1alpha1.WatchBundlesResponse
-	8,  // 25: weft.identity.v1alpha1.IdentityService.CreateJoinToken:output_type -> weft.identity.v1alpha1.CreateJoinTokenResponse
-	11, // 26: weft.identity.v1alpha1.IdentityService.CreateAdminToken:output_type -> weft.identity.v1alpha1.CreateAdminTokenResponse
-	13, // 27: weft.identity.v1alpha1.IdentityService.ListAdminTokens:output_type -> weft.identity.v1alpha1.ListAdminTokensResponse
-	15, // 28: weft.identity.v1alpha1.IdentityService.DeleteAdminToken:output_type -> weft.identity.v1alpha1.DeleteAdminTokenResponse
-	17, // 29: weft.identity.v1alpha1.IdentityService.AuthenticateToken:output_type -> weft.identity.v1alpha1.AuthenticateTokenResponse
-	22, // [22:30] is the sub-list for method output_type
-	14, // [14:22] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	21, // 10: weft.identity.v1alpha1.AdminToken.host:type_name -> weft.identity.v1alpha1.HostScope
+	20, // 11: weft.identity.v1alpha1.CreateAdminTokenRequest.ttl:type_name -> google.protobuf.Duration
+	9,  // 12: weft.identity.v1alpha1.CreateAdminTokenResponse.admin_token:type_name -> weft.identity.v1alpha1.AdminToken
+	9,  // 13: weft.identity.v1alpha1.ListAdminTokensResponse.admin_tokens:type_name -> weft.identity.v1alpha1.AdminToken
+	9,  // 14: weft.identity.v1alpha1.AuthenticateTokenResponse.admin_token:type_name -> weft.identity.v1alpha1.AdminToken
+	0,  // 15: weft.identity.v1alpha1.IdentityService.IssueX509SVID:input_type -> weft.identity.v1alpha1.IssueX509SVIDRequest
+	3,  // 16: weft.identity.v1alpha1.IdentityService.GetBundle:input_type -> weft.identity.v1alpha1.GetBundleRequest
+	5,  // 17: weft.identity.v1alpha1.IdentityService.WatchBundles:input_type -> weft.identity.v1alpha1.WatchBundlesRequest
+	7,  // 18: weft.identity.v1alpha1.IdentityService.CreateJoinToken:input_type -> weft.identity.v1alpha1.CreateJoinTokenRequest
+	22, // 19: weft.identity.v1alpha1.IdentityService.CreateHostToken:input_type -> weft.identity.v1alpha1.CreateHostTokenRequest
+	23, // 20: weft.identity.v1alpha1.IdentityService.JoinHost:input_type -> weft.identity.v1alpha1.JoinHostRequest
+	10, // 21: weft.identity.v1alpha1.IdentityService.CreateAdminToken:input_type -> weft.identity.v1alpha1.CreateAdminTokenRequest
+	12, // 22: weft.identity.v1alpha1.IdentityService.ListAdminTokens:input_type -> weft.identity.v1alpha1.ListAdminTokensRequest
+	14, // 23: weft.identity.v1alpha1.IdentityService.DeleteAdminToken:input_type -> weft.identity.v1alpha1.DeleteAdminTokenRequest
+	16, // 24: weft.identity.v1alpha1.IdentityService.AuthenticateToken:input_type -> weft.identity.v1alpha1.AuthenticateTokenRequest
+	1,  // 25: weft.identity.v1alpha1.IdentityService.IssueX509SVID:output_type -> weft.identity.v1alpha1.IssueX509SVIDResponse
+	4,  // 26: weft.identity.v1alpha1.IdentityService.GetBundle:output_type -> weft.identity.v1alpha1.GetBundleResponse
+	6,  // 27: weft.identity.v1alpha1.IdentityService.WatchBundles:output_type -> weft.identity.v1alpha1.WatchBundlesResponse
+	8,  // 28: weft.identity.v1alpha1.IdentityService.CreateJoinToken:output_type -> weft.identity.v1alpha1.CreateJoinTokenResponse
+	24, // 29: weft.identity.v1alpha1.IdentityService.CreateHostToken:output_type -> weft.identity.v1alpha1.CreateHostTokenResponse
+	25, // 30: weft.identity.v1alpha1.IdentityService.JoinHost:output_type -> weft.identity.v1alpha1.JoinHostResponse
+	11, // 31: weft.identity.v1alpha1.IdentityService.CreateAdminToken:output_type -> weft.identity.v1alpha1.CreateAdminTokenResponse
+	13, // 32: weft.identity.v1alpha1.IdentityService.ListAdminTokens:output_type -> weft.identity.v1alpha1.ListAdminTokensResponse
+	15, // 33: weft.identity.v1alpha1.IdentityService.DeleteAdminToken:output_type -> weft.identity.v1alpha1.DeleteAdminTokenResponse
+	17, // 34: weft.identity.v1alpha1.IdentityService.AuthenticateToken:output_type -> weft.identity.v1alpha1.AuthenticateTokenResponse
+	25, // [25:35] is the sub-list for method output_type
+	15, // [15:25] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_weft_identity_v1alpha1_service_proto_init() }
@@ -1124,6 +1146,7 @@ func file_weft_identity_v1alpha1_service_proto_init() {
 	if File_weft_identity_v1alpha1_service_proto != nil {
 		return
 	}
+	file_weft_identity_v1alpha1_host_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

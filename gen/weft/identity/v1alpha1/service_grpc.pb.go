@@ -25,6 +25,8 @@ const (
 	IdentityService_GetBundle_FullMethodName         = "/weft.identity.v1alpha1.IdentityService/GetBundle"
 	IdentityService_WatchBundles_FullMethodName      = "/weft.identity.v1alpha1.IdentityService/WatchBundles"
 	IdentityService_CreateJoinToken_FullMethodName   = "/weft.identity.v1alpha1.IdentityService/CreateJoinToken"
+	IdentityService_CreateHostToken_FullMethodName   = "/weft.identity.v1alpha1.IdentityService/CreateHostToken"
+	IdentityService_JoinHost_FullMethodName          = "/weft.identity.v1alpha1.IdentityService/JoinHost"
 	IdentityService_CreateAdminToken_FullMethodName  = "/weft.identity.v1alpha1.IdentityService/CreateAdminToken"
 	IdentityService_ListAdminTokens_FullMethodName   = "/weft.identity.v1alpha1.IdentityService/ListAdminTokens"
 	IdentityService_DeleteAdminToken_FullMethodName  = "/weft.identity.v1alpha1.IdentityService/DeleteAdminToken"
@@ -56,6 +58,13 @@ type IdentityServiceClient interface {
 	WatchBundles(ctx context.Context, in *WatchBundlesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchBundlesResponse], error)
 	// CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token.
 	CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error)
+	// CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken.
+	CreateHostToken(ctx context.Context, in *CreateHostTokenRequest, opts ...grpc.CallOption) (*CreateHostTokenResponse, error)
+	// JoinHost redeems such a token for the host's credential, which is an AdminToken with `host` set. Needs no client
+	// identity: the token is the proof. A used, expired or unknown token is PERMISSION_DENIED. The client verifies the server
+	// by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
+	// have been made, and whoever asks twice may be two.
+	JoinHost(ctx context.Context, in *JoinHostRequest, opts ...grpc.CallOption) (*JoinHostResponse, error)
 	// CreateAdminToken mints an administrator's token. Only its hash is stored.
 	CreateAdminToken(ctx context.Context, in *CreateAdminTokenRequest, opts ...grpc.CallOption) (*CreateAdminTokenResponse, error)
 	// ListAdminTokens lists administrators' tokens without their secrets.
@@ -120,6 +129,26 @@ func (c *identityServiceClient) CreateJoinToken(ctx context.Context, in *CreateJ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateJoinTokenResponse)
 	err := c.cc.Invoke(ctx, IdentityService_CreateJoinToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) CreateHostToken(ctx context.Context, in *CreateHostTokenRequest, opts ...grpc.CallOption) (*CreateHostTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateHostTokenResponse)
+	err := c.cc.Invoke(ctx, IdentityService_CreateHostToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) JoinHost(ctx context.Context, in *JoinHostRequest, opts ...grpc.CallOption) (*JoinHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinHostResponse)
+	err := c.cc.Invoke(ctx, IdentityService_JoinHost_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +220,13 @@ type IdentityServiceServer interface {
 	WatchBundles(*WatchBundlesRequest, grpc.ServerStreamingServer[WatchBundlesResponse]) error
 	// CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token.
 	CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error)
+	// CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken.
+	CreateHostToken(context.Context, *CreateHostTokenRequest) (*CreateHostTokenResponse, error)
+	// JoinHost redeems such a token for the host's credential, which is an AdminToken with `host` set. Needs no client
+	// identity: the token is the proof. A used, expired or unknown token is PERMISSION_DENIED. The client verifies the server
+	// by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
+	// have been made, and whoever asks twice may be two.
+	JoinHost(context.Context, *JoinHostRequest) (*JoinHostResponse, error)
 	// CreateAdminToken mints an administrator's token. Only its hash is stored.
 	CreateAdminToken(context.Context, *CreateAdminTokenRequest) (*CreateAdminTokenResponse, error)
 	// ListAdminTokens lists administrators' tokens without their secrets.
@@ -220,6 +256,12 @@ func (UnimplementedIdentityServiceServer) WatchBundles(*WatchBundlesRequest, grp
 }
 func (UnimplementedIdentityServiceServer) CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateJoinToken not implemented")
+}
+func (UnimplementedIdentityServiceServer) CreateHostToken(context.Context, *CreateHostTokenRequest) (*CreateHostTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateHostToken not implemented")
+}
+func (UnimplementedIdentityServiceServer) JoinHost(context.Context, *JoinHostRequest) (*JoinHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method JoinHost not implemented")
 }
 func (UnimplementedIdentityServiceServer) CreateAdminToken(context.Context, *CreateAdminTokenRequest) (*CreateAdminTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateAdminToken not implemented")
@@ -304,6 +346,42 @@ func _IdentityService_CreateJoinToken_Handler(srv interface{}, ctx context.Conte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(IdentityServiceServer).CreateJoinToken(ctx, req.(*CreateJoinTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_CreateHostToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateHostTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).CreateHostToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_CreateHostToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).CreateHostToken(ctx, req.(*CreateHostTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_JoinHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(JoinHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).JoinHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_JoinHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).JoinHost(ctx, req.(*JoinHostRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -394,6 +472,14 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateJoinToken",
 			Handler:    _IdentityService_CreateJoinToken_Handler,
+		},
+		{
+			MethodName: "CreateHostToken",
+			Handler:    _IdentityService_CreateHostToken_Handler,
+		},
+		{
+			MethodName: "JoinHost",
+			Handler:    _IdentityService_JoinHost_Handler,
 		},
 		{
 			MethodName: "CreateAdminToken",
