@@ -38,15 +38,27 @@ func New(cfg Config) *Server {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, cfg.Ready()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/", here(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/cmdline", here(pprof.Cmdline))
+	mux.HandleFunc("GET /debug/pprof/profile", here(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/symbol", here(pprof.Symbol))
+	mux.HandleFunc("GET /debug/pprof/trace", here(pprof.Trace))
 	for pattern, h := range cfg.Handlers {
 		mux.Handle(pattern, h)
 	}
 	return &Server{log: cfg.Log, mux: mux}
+}
+
+// here shows a page on loopback only: health and metrics are for the network's probes, while a profile costs CPU and tells
+// much of what the process does.
+func here(page http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && !at.IP.IsLoopback() {
+			http.Error(w, "profiles are shown on loopback only", http.StatusForbidden)
+			return
+		}
+		page(w, r)
+	}
 }
 
 func answer(w http.ResponseWriter, problem error) {

@@ -78,3 +78,25 @@ func TestServeEndsWithItsContext(t *testing.T) {
 		t.Errorf("Serve = %v, want nil", err)
 	}
 }
+
+// A process that listens on the network shows it its health and its metrics, and no profiles.
+func TestProfilesAreForThisMachine(t *testing.T) {
+	s := adminhttp.New(adminhttp.Config{Log: zaptest.NewLogger(t), Ready: func() error { return nil }, Metrics: prometheus.NewRegistry()})
+	for _, tc := range []struct {
+		at, path string
+		status   int
+	}{
+		{"10.0.0.1", "/debug/pprof/cmdline", http.StatusForbidden},
+		{"fd00::1", "/debug/pprof/", http.StatusForbidden},
+		{"10.0.0.1", "/metrics", http.StatusOK},
+		{"127.0.0.1", "/debug/pprof/cmdline", http.StatusOK},
+		{"::1", "/debug/pprof/cmdline", http.StatusOK},
+	} {
+		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(tc.at), Port: 9811})
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, tc.path, http.NoBody))
+		if w.Code != tc.status {
+			t.Errorf("%s at %s: status %d, want %d", tc.path, tc.at, w.Code, tc.status)
+		}
+	}
+}

@@ -102,7 +102,7 @@ func (s *Settings) advertised() (string, error) {
 	}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return "", fmt.Errorf("find the address to advertise; set advertise-host: %w", err)
+		return "", fmt.Errorf("find the address to advertise; set advertise: %w", err)
 	}
 	for _, a := range addrs {
 		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {

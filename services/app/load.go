@@ -38,8 +38,8 @@ func Flags(fs *pflag.FlagSet) {
 	fs.StringSlice("static-file", nil, "catalogue file for discovery (repeatable)")
 	fs.Duration("drain", d.Drain, "how long running calls may take when the process stops")
 
-	fs.String("listen-host", d.Listen.Host, "address to listen on")
-	fs.String("advertise-host", "", "host under which others reach this process (default: the one it listens on)")
+	fs.String("listen", d.Listen.Host, "IP address to listen on; 0.0.0.0 or :: listens on all of them")
+	fs.String("advertise", "", "IP address or name under which others reach this process (default: the one it listens on, or this machine's first)")
 	for _, service := range Names() {
 		fs.Int(service+"-port", *d.Listen.Port(service), "gRPC port of "+service+"; 0: any")
 		fs.StringSlice(service+"-address", nil, "host:port of "+service+" when it runs elsewhere (repeatable)")

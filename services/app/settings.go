@@ -50,9 +50,9 @@ type Settings struct {
 // directory. Health, metrics and pprof of a service are served on its gRPC port + 100, or on port 0 when that is 0.
 type Listen struct {
 	// Host is the address that every port listens on.
-	Host string `koanf:"listen-host"`
+	Host string `koanf:"listen"`
 	// Advertise is the host under which others reach this process; empty: Host, or this machine's first address.
-	Advertise string `koanf:"advertise-host"`
+	Advertise string `koanf:"advertise"`
 	// Discovery is discovery's gRPC port, and so on.
 	Discovery   int `koanf:"discovery-port"`
 	Identity    int `koanf:"identity-port"`

@@ -36,7 +36,12 @@ func (s *Settings) Validate() error {
 
 func (s *Settings) validateNetwork(p *problems) {
 	if s.Listen.Host == "" {
-		p.add("listen-host", "is empty; 127.0.0.1 listens on this machine only, 0.0.0.0 on all addresses")
+		p.add("listen", "is empty; 127.0.0.1 listens on this machine only, 0.0.0.0 on all addresses")
+	}
+	if a := s.Listen.Advertise; a != "" {
+		if ip := net.ParseIP(a); strings.ContainsAny(a, "[]/ ") || ip == nil && strings.Contains(a, ":") || ip != nil && ip.IsUnspecified() {
+			p.add("advertise", "%q is neither an IP address nor a host name", a)
+		}
 	}
 	taken := map[int]string{}
 	port := func(key string, n int) {

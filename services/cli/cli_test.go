@@ -82,7 +82,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"services", "--no-such-flag"}, "--help"},
 		{[]string{"services", "-o", "xml"}, "allowed are json and yaml"},
 		{[]string{"services", "--gateway", "127.0.0.1:1,nowhere"}, "missing port"},
-		{[]string{"token", "create"}, "weft token needs one of admin, join, not \"create\""},
+		{[]string{"token", "create"}, "weft token needs one of admin, host, join, not \"create\""},
 		{[]string{"token", "admin"}, "needs one of create, delete, list"},
 		{[]string{"run", "--account", "me"}, "the program to start"},
 	} {

@@ -107,6 +107,9 @@ func (o *options) token() (string, error) {
 	file := o.tokenFile
 	if file == "" {
 		file = filepath.Join(o.dataDir, "admin.token")
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			file = filepath.Join(o.dataDir, hostTokenFile)
+		}
 	}
 	data, err := os.ReadFile(file)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -28,6 +29,8 @@ type runFlags struct {
 	logLevel  string
 	accessLog bool
 	capture   captureFlags
+	control   string
+	advertise string
 	temporary bool // nobody can find the state directory again: it goes with the program
 }
 
@@ -59,6 +62,9 @@ passed on. The caller's administrator's token pays for the identity; the program
 			if err := errors.Join(f.capture.complete(), f.complete()); err != nil {
 				return usageError{err}
 			}
+			if f.control != "" {
+				o.gateway = f.control
+			}
 			code, err := o.run(cmd.Context(), f, args)
 			if code == 0 && err == nil {
 				return nil
@@ -81,6 +87,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.name, "name", "", "name of the workload (default: the account and a random suffix)")
 	flags.StringArrayVar(&f.labels, "label", nil, "label k=v that routes can select on; may be repeated")
 	flags.StringArrayVar(&f.upstreams, "upstream", nil, "service to reach, NAME[:PORT[/udp]][=LOCALPORT]; may be repeated")
+	flags.StringVar(&f.control, "control-plane", os.Getenv("WEFT_CONTROL_PLANE"), "HOST[:PORT] of a control plane on another machine (default: --gateway)")
+	flags.StringVar(&f.advertise, "advertise", os.Getenv("WEFT_ADVERTISE"), "IP address at which other machines reach this one (default: the one towards the control plane)")
 	flags.StringVar(&f.proxy, "proxy", os.Getenv("WEFT_PROXY"), "path of weft-proxy (default: beside weft, then in PATH)")
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory of the sidecar's state (default <data-dir>/sidecars/<namespace>.<name>)")
 	flags.StringVar(&f.logLevel, "log-level", "warn", "log level of the sidecar")
@@ -88,7 +96,15 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.accessLog, "access-log", false, "the sidecar writes one line for each request to standard output")
 }
 
-func (f *runFlags) complete() error {
+func (f *runFlags) complete() (err error) {
+	if f.control != "" {
+		if f.control, err = gatewaysAt(f.control); err != nil {
+			return err
+		}
+	}
+	if f.advertise != "" && net.ParseIP(f.advertise) == nil {
+		return fmt.Errorf("--advertise %q is not an IP address", f.advertise)
+	}
 	switch {
 	case f.service != "" && f.port == 0:
 		return errors.New("--service needs --port, the port that the program listens on")
@@ -130,6 +146,16 @@ func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, 
 	token, code, err := o.joinToken(ctx, f, signals)
 	if err != nil {
 		return code, err
+	}
+	if token != "" {
+		if err := o.refreshBundle(ctx); err != nil {
+			fmt.Fprintf(o.streams.Err, "weft: the trust bundle in %s stays as it is: %s\n", o.dataDir, describe(err))
+		}
+	}
+	if f.advertise == "" {
+		if f.advertise, err = o.advertised(ctx); err != nil {
+			return exitProgramError, err
+		}
 	}
 	place, err := o.makePlace(f, binary)
 	if err != nil {

@@ -88,7 +88,7 @@ func findProxy(flag string) (string, error) {
 }
 
 func (o *options) proxyArgs(f *runFlags) []string {
-	args := []string{"--namespace", o.namespace, "--workload", f.name, "--state-dir", f.stateDir, "--log-level", f.logLevel}
+	args := []string{"--namespace", o.namespace, "--workload", f.name, "--state-dir", f.stateDir, "--log-level", f.logLevel, "--advertise", f.advertise}
 	if f.service != "" {
 		args = append(args, "--service", f.service, "--app-port", strconv.Itoa(int(f.port)))
 	}

@@ -17,9 +17,9 @@ import (
 func tokenCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make and revoke tokens: for sidecars and services to join with, for administrators to call with",
+		Short: "Make and revoke tokens: for sidecars, services and hosts to join with, for administrators to call with",
 	}
-	cmd.AddCommand(joinTokenCommand(o), adminTokenCommand(o))
+	cmd.AddCommand(joinTokenCommand(o), hostTokenCommand(o), adminTokenCommand(o))
 	return cmd
 }
 
