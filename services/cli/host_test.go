@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,8 +121,30 @@ func TestJoinRefusesReadably(t *testing.T) {
 func TestAdvertisedIsTheWayToTheControlPlane(t *testing.T) {
 	for gateway, want := range map[string]string{"127.0.0.1:9701": "127.0.0.1", "no.such.host.invalid:1,127.0.0.1:9701": "127.0.0.1"} {
 		o := &options{gateway: gateway, streams: Streams{Err: &bytes.Buffer{}}}
-		if got, err := o.advertised(t.Context()); err != nil || got != want {
+		if got, err := o.advertised(t.Context(), t.TempDir(), ""); err != nil || got != want {
 			t.Errorf("towards %s this machine is %q (%v), want %q", gateway, got, err, want)
+		}
+	}
+	// What the control plane advertises counts, not how this command reaches it: from the token, or from an earlier run.
+	dir := t.TempDir()
+	stored := `{"addresses":{"identity":["[::1]:9712"],"discovery":[],"distributor":[],"telemetry":[]}}`
+	if err := os.WriteFile(filepath.Join(dir, "sidecar.json"), []byte(stored), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	token, err := jointoken.Encode(jointoken.Token{
+		TrustDomain: "weft.local", Roots: []jointoken.Fingerprint{{1}}, ID: "a", Secret: "b", Expires: time.Now(),
+		Addresses: jointoken.Addresses{Identity: []string{"127.0.0.9:9712"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		token string
+		want  []string
+	}{{token, []string{"127.0.0.9:9712"}}, {"", []string{"[::1]:9712"}}} {
+		o := &options{gateway: "127.0.0.1:9701"}
+		if got := o.towards(dir, tc.token); !slices.Equal(got, tc.want) {
+			t.Errorf("the control plane is at %q, want %q", got, tc.want)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (o *options) run(ctx context.Context, f *runFlags, command []string) (int, 
 		}
 	}
 	if f.advertise == "" {
-		if f.advertise, err = o.advertised(ctx); err != nil {
+		if f.advertise, err = o.advertised(ctx, f.stateDir, token); err != nil {
 			return exitProgramError, err
 		}
 	}

@@ -82,4 +82,6 @@ func beforeDeleteAdminToken(ctx context.Context, request []byte) error {
 	return nil
 }
 
-func quoted(names []string) string { return strings.Join(strings.Split(strings.Trim(fmt.Sprintf("%q", names), "[]"), " "), ", ") }
+func quoted(names []string) string {
+	return strings.Join(strings.Split(strings.Trim(fmt.Sprintf("%q", names), "[]"), " "), ", ")
+}
