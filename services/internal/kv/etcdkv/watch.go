@@ -22,13 +22,13 @@ var errOtherStore = errors.New("another store answers than the one that was watc
 // watch is one watch; for one goroutine.
 type watch struct {
 	client  *clientv3.Client
-	cluster uint64 // id of the cluster that it watches; 0 until the first response
-	ctx    context.Context // the watch's own life, as the Store interface defines it
-	prefix string
-	events clientv3.WatchChan
-	at     int64
-	rest   *time.Timer
-	silent int // how often it has asked in vain since the last response
+	cluster uint64          // id of the cluster that it watches; 0 until the first response
+	ctx     context.Context // the watch's own life, as the Store interface defines it
+	prefix  string
+	events  clientv3.WatchChan
+	at      int64
+	rest    *time.Timer
+	silent  int // how often it has asked in vain since the last response
 }
 
 // Watch streams changes after a revision. The client resumes by itself when a connection or a member is lost; it ends the
