@@ -21,10 +21,11 @@ import (
 
 // rig is what the scripts of one mode share.
 type rig struct {
-	bin    string
-	debian string
-	split  bool
-	ports  *harness.Ports
+	bin     string
+	debian  string
+	clients string
+	split   bool
+	ports   *harness.Ports
 }
 
 // world is what one script has started.
@@ -38,7 +39,7 @@ type worldKey struct{}
 func (r *rig) setup(env *testscript.Env) error {
 	w := &world{programs: map[string]*harness.Process{}}
 	env.Values[worldKey{}] = w
-	env.Vars = append(env.Vars, "PATH="+r.bin+":"+r.debianPath()+os.Getenv("PATH"), "WEFT_BIN="+r.bin, "DEBIAN="+r.debian,
+	env.Vars = append(env.Vars, "PATH="+r.bin+":"+r.clientsPath()+r.debianPath()+os.Getenv("PATH"), "WEFT_BIN="+r.bin, "DEBIAN="+r.debian,
 		// Scripts need no privilege, and behave alike for those who have it; integration/hosts has the captured ones.
 		"WEFT_CAPTURE=explicit")
 	if r.debian != "" {
@@ -76,6 +77,14 @@ func (r *rig) debianPath() string {
 	return out
 }
 
+// clientsPath is where the programs of integration/clients are.
+func (r *rig) clientsPath() string {
+	if r.clients == "" {
+		return ""
+	}
+	return filepath.Join(r.clients, "bin") + ":"
+}
+
 // condition adds [split] and [program:NAME]. In CI every program has to be there.
 func (r *rig) condition(cond string) (bool, error) {
 	if cond == "split" {
@@ -92,7 +101,7 @@ func (r *rig) condition(cond string) (bool, error) {
 }
 
 func (r *rig) has(program string) bool {
-	for dir := range strings.SplitSeq(r.debianPath()+os.Getenv("PATH"), ":") {
+	for dir := range strings.SplitSeq(r.clientsPath()+r.debianPath()+os.Getenv("PATH"), ":") {
 		if _, err := os.Stat(filepath.Join(dir, program)); err == nil {
 			return true
 		}
@@ -306,7 +315,9 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 // environ is the script's environment as programs see it.
 func environ(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "WEFT_BIN", "WEFT_GATEWAY", "WEFT_REST", "WEFT_DATA_DIR", "WEFT_PROXY", "WEFT_TOKEN_FILE", "WEFT_CAPTURE", "DEBIAN"} {
+	for _, name := range []string{
+		"PATH", "HOME", "TMPDIR", "WORK", "WEFT_BIN", "WEFT_GATEWAY", "WEFT_REST", "WEFT_DATA_DIR", "WEFT_PROXY", "WEFT_TOKEN_FILE", "WEFT_CA", "WEFT_CAPTURE", "DEBIAN",
+	} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

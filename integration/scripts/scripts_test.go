@@ -18,7 +18,7 @@ func TestScripts(t *testing.T) {
 	ports := harness.NewPorts()
 	for _, mode := range []string{"all-in-one", "split"} {
 		t.Run(mode, func(t *testing.T) {
-			r := &rig{bin: bin, debian: os.Getenv("WEFT_DEBIAN"), split: mode == "split", ports: ports}
+			r := &rig{bin: bin, debian: os.Getenv("WEFT_DEBIAN"), clients: os.Getenv("WEFT_CLIENTS"), split: mode == "split", ports: ports}
 			testscript.Run(t, testscript.Params{
 				Dir:                 "testdata",
 				Setup:               r.setup,

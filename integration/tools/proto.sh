@@ -1,7 +1,8 @@
 #!/bin/sh
-# Prints a folder to put in front of PATH: buf and the four protoc plugins, with pinned versions.
+# Prints folders to put in front of PATH: buf and the plugins of protoc for Go, TypeScript and Python, with pinned versions.
 set -eu
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/languages.sh"
 
 buf_version=1.75.0
 plugins=$(sha256sum "$root/integration/tools/proto/go.sum" | cut -c1-12)
@@ -21,4 +22,6 @@ build_plugins() {
 
 install_once "buf-$buf_version" fetch_buf
 install_once "protoc-plugins-$plugins" build_plugins
-echo "$tools/buf-$buf_version/bin:$tools/protoc-plugins-$plugins/bin"
+need_node
+need_python
+echo "$tools/buf-$buf_version/bin:$tools/protoc-plugins-$plugins/bin:$node_tools/node_modules/.bin:$python_tools/bin"
