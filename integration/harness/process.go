@@ -20,6 +20,8 @@ type Command struct {
 	Log string
 	// Stdout gets its standard output instead of Log, unless nil.
 	Stdout io.Writer
+	// Dir is where it runs; empty: where we do.
+	Dir string
 	// Env is its whole environment; nil: ours.
 	Env []string
 	// Args are the program's path and its arguments.
@@ -41,7 +43,7 @@ func (c Command) Start() (*Process, error) {
 	}
 	defer file.Close()
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
-	cmd.Env = c.Env
+	cmd.Dir, cmd.Env = c.Dir, c.Env
 	cmd.Stdout, cmd.Stderr = file, file
 	if c.Stdout != nil {
 		cmd.Stdout = c.Stdout
@@ -85,6 +87,16 @@ func (p *Process) Wait(limit time.Duration) bool {
 		return true
 	case <-time.After(limit):
 		return false
+	}
+}
+
+// Join waits until the process has gone by itself; its end must come before ctx's.
+func (p *Process) Join(ctx context.Context) error {
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s does not end: %w", p.Name, ctx.Err())
 	}
 }
 

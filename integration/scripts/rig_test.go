@@ -42,6 +42,11 @@ func (r *rig) setup(env *testscript.Env) error {
 	env.Vars = append(env.Vars, "PATH="+r.bin+":"+r.clientsPath()+r.debianPath()+os.Getenv("PATH"), "WEFT_BIN="+r.bin, "DEBIAN="+r.debian,
 		// Scripts need no privilege, and behave alike for those who have it; integration/hosts has the captured ones.
 		"WEFT_CAPTURE=explicit")
+	docs, err := filepath.Abs(filepath.Join("..", "..", "docs"))
+	if err != nil {
+		return err
+	}
+	env.Vars = append(env.Vars, "DOCS="+docs)
 	if r.debian != "" {
 		env.Vars = append(env.Vars, "DEBIAN_LIB="+filepath.Join(r.debian, "usr/lib/x86_64-linux-gnu"))
 	}
@@ -120,6 +125,7 @@ func (r *rig) commands() map[string]func(*testscript.TestScript, bool, []string)
 		"run":        r.run,
 		"count":      r.count,
 		"rest":       r.rest,
+		"guide":      r.guide,
 	}
 }
 
