@@ -45,8 +45,16 @@ pip() {
 	wheel=
 	if ! python3 -m pip --version >/dev/null 2>&1; then
 		command -v apt-get >/dev/null || { say "pip is missing"; return 1; }
-		(cd "$scratch" && apt-get download python3-pip-whl >/dev/null && dpkg -x python3-pip-whl_*.deb pip) || return 1
-		wheel=$(echo "$scratch"/pip/usr/share/python-wheels/pip-*.whl)
+		mkdir -p "$scratch/.pip" && (cd "$scratch/.pip" && download_pip && dpkg -x python3-pip-whl_*.deb .) || return 1
+		wheel=$(echo "$scratch"/.pip/usr/share/python-wheels/pip-*.whl)
 	fi
-	PYTHONPATH=$wheel${wheel:+:}${PYTHONPATH:-} PIP_ROOT_USER_ACTION=ignore python3 -m pip --disable-pip-version-check --quiet "$@"
+	PYTHONPATH=$wheel${wheel:+:}${PYTHONPATH:-} PIP_ROOT_USER_ACTION=ignore python3 -m pip --disable-pip-version-check --quiet "$@" &&
+		rm -rf "$scratch/.pip"
+}
+
+# Only root may renew the lists of packages that a download needs.
+download_pip() {
+	apt-get download python3-pip-whl >/dev/null 2>&1 && return
+	[ "$(id -u)" = 0 ] && apt-get update >/dev/null
+	apt-get download python3-pip-whl >/dev/null
 }

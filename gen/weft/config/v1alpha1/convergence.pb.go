@@ -128,7 +128,8 @@ func (x *GetConvergenceResponse) GetConvergence() *Convergence {
 // WatchConvergenceRequest names the wanted state.
 type WatchConvergenceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Revisions that have to be applied.
+	// Revisions that have to be applied; sources that are absent do not matter. After a write: the revision that it answered
+	// with, or, after Apply, all of those.
 	Target        *v1alpha1.RevisionVector `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -611,13 +611,13 @@ func (x *AccessRule) GetTo() []*HttpMatch {
 	return nil
 }
 
-// AccessSource is a verified peer. Exactly one of account and namespace-only must make sense: account alone means an
-// account in the policy's namespace; namespace alone means every account of it; both mean that account of that namespace.
+// AccessSource is a verified peer. Account alone means that account of the policy's namespace; namespace alone means every
+// account of that namespace; both mean that account of that namespace. Neither is invalid: it would be nobody.
 type AccessSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Account.
+	// Account; empty: every account of the namespace.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Namespace.
+	// Namespace; empty: that of the policy.
 	Namespace     string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -83,7 +83,9 @@ class WatchConvergenceRequest(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def target(self) -> _revision_pb2.RevisionVector:
-        """Revisions that have to be applied."""
+        """Revisions that have to be applied; sources that are absent do not matter. After a write: the revision that it answered
+        with, or, after Apply, all of those.
+        """
 
     def __init__(
         self,

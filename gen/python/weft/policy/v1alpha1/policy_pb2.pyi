@@ -358,8 +358,8 @@ Global___AccessRule: _TypeAlias = AccessRule  # noqa: Y015
 
 @_typing.final
 class AccessSource(_message.Message):
-    """AccessSource is a verified peer. Exactly one of account and namespace-only must make sense: account alone means an
-    account in the policy's namespace; namespace alone means every account of it; both mean that account of that namespace.
+    """AccessSource is a verified peer. Account alone means that account of the policy's namespace; namespace alone means every
+    account of that namespace; both mean that account of that namespace. Neither is invalid: it would be nobody.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -367,9 +367,9 @@ class AccessSource(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     account: _builtins.str
-    """Account."""
+    """Account; empty: every account of the namespace."""
     namespace: _builtins.str
-    """Namespace."""
+    """Namespace; empty: that of the policy."""
     def __init__(
         self,
         *,

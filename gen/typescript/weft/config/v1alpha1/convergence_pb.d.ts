@@ -67,7 +67,8 @@ export declare const GetConvergenceResponseSchema: GenMessage<GetConvergenceResp
  */
 export declare type WatchConvergenceRequest = Message<"weft.config.v1alpha1.WatchConvergenceRequest"> & {
   /**
-   * Revisions that have to be applied.
+   * Revisions that have to be applied; sources that are absent do not matter. After a write: the revision that it answered
+   * with, or, after Apply, all of those.
    *
    * @generated from field: weft.type.v1alpha1.RevisionVector target = 1;
    */

@@ -314,21 +314,21 @@ export declare type AccessRule = Message<"weft.policy.v1alpha1.AccessRule"> & {
 export declare const AccessRuleSchema: GenMessage<AccessRule>;
 
 /**
- * AccessSource is a verified peer. Exactly one of account and namespace-only must make sense: account alone means an
- * account in the policy's namespace; namespace alone means every account of it; both mean that account of that namespace.
+ * AccessSource is a verified peer. Account alone means that account of the policy's namespace; namespace alone means every
+ * account of that namespace; both mean that account of that namespace. Neither is invalid: it would be nobody.
  *
  * @generated from message weft.policy.v1alpha1.AccessSource
  */
 export declare type AccessSource = Message<"weft.policy.v1alpha1.AccessSource"> & {
   /**
-   * Account.
+   * Account; empty: every account of the namespace.
    *
    * @generated from field: string account = 1;
    */
   account: string;
 
   /**
-   * Namespace.
+   * Namespace; empty: that of the policy.
    *
    * @generated from field: string namespace = 2;
    */
