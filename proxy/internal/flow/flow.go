@@ -78,6 +78,8 @@ type Record struct {
 	DatagramsSent, DatagramsReceived, DatagramsDropped int64
 	Handshakes                                         int  // TLS handshakes that this flow made
 	Opened                                             bool // the flow was announced when it began, and its bytes have been counted since
+	// Switched is how long it took until the connection went over to another protocol (101); 0: it did not.
+	Switched time.Duration
 	// Set by whoever fails.
 	Reason Reason
 	Err    error

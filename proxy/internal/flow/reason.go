@@ -26,8 +26,12 @@ const (
 	Egress                  // a destination outside of the mesh that the mesh does not allow
 	Loop                    // the destination is the sidecar itself
 	ClientGone              // the client closed before the response was complete
+	Tunnel                  // CONNECT: what it carries could not be judged
 	reasons
 )
+
+// Methods are those that an answer to CONNECT names as allowed; others, that the program may know, are relayed too.
+const Methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
 
 // Info is what a reason means on every surface.
 type Info struct {
@@ -62,6 +66,7 @@ var infos = [reasons]Info{
 	Egress:           {"egress", 403, 7, "the destination is neither in the mesh nor an external service that it allows: see `weft get externalservices`"},
 	Loop:             {"loop", 508, 9, "the destination is the caller's own sidecar: call a service or an address of another program"},
 	ClientGone:       {"client_gone", 499, 1, ""},
+	Tunnel:           {"tunnel", 405, 12, "CONNECT is not served, because no rule sees into a tunnel: call the service itself, and open a WebSocket by Upgrade"},
 }
 
 // Info returns what the reason means.

@@ -32,7 +32,7 @@ func (a answer) append(dst []byte) []byte {
 	dst = append(dst, "\r\nweft-error: "...)
 	dst = flow.AppendErrorHeader(dst, a.hop, a.reason, a.requestID)
 	if status == 405 {
-		dst = append(dst, "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"...)
+		dst = append(append(dst, "\r\nAllow: "...), flow.Methods...)
 	}
 	if a.close {
 		dst = append(dst, "\r\nConnection: close"...)

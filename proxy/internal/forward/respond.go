@@ -22,7 +22,7 @@ func (x *exchange) respond(target Target) (complete bool) {
 	case framing == h1.Chunked && x.req.Minor() == 0:
 		framing = h1.UntilClose
 	}
-	x.last = x.last || x.session.Draining() || framing == h1.UntilClose || x.req.Continue && !x.senderDone()
+	x.last = x.last || x.session.Draining() || framing == h1.UntilClose || x.uploading() && (x.req.Continue || x.resp.Close)
 	buf := wire.Get(outSize(&x.resp))
 	defer buf.Release()
 	out := h1.AppendResponse(buf.B[:0], &x.resp, h1.ResponseEdit{
@@ -147,25 +147,4 @@ func (x *exchange) abort(err error) {
 		tcp.SetLinger(0) // a reset, not a regular end; fails only on a closed connection
 	}
 	x.client.Abort()
-}
-
-// switched relays the switch to another protocol and then bytes, until both sides have ended.
-func (x *exchange) switched(target Target) bool {
-	x.last = true
-	if len(x.req.Upgrade) == 0 || !x.resp.Upgraded {
-		x.refuse(x.wrap(flow.UpstreamProtocol, x.rec.Endpoint, h1.ErrStartLine))
-		return false
-	}
-	x.rec.Status = x.resp.Status
-	head := h1.AppendResponse(nil, &x.resp, h1.ResponseEdit{Mesh: target.Mesh})
-	x.up.Discard(x.headLen)
-	if _, err := x.client.Write(head); err != nil {
-		x.rec.Reason, x.rec.Err = flow.ClientGone, err
-		return false
-	}
-	r := relay{client: x.client, up: x.up, idle: x.engine.cfg.StreamIdle}
-	r.run()
-	x.rec.BytesSent, x.rec.BytesReceived = r.sent, r.received
-	x.rec.Reason, x.rec.Err = r.outcome()
-	return false
 }

@@ -121,6 +121,9 @@ func (x *exchange) stopSender() {
 	x.sender = nil
 }
 
+// uploading says whether bytes of the request may still have to come from the client.
+func (x *exchange) uploading() bool { return x.sender != nil && !x.sender.taken.Load() }
+
 // senderDone says whether the whole body has been sent.
 func (x *exchange) senderDone() bool {
 	s := x.sender

@@ -196,8 +196,6 @@ func (x *exchange) refuse(err error) {
 	switch {
 	case errors.Is(err, h1.ErrTargetSize):
 		a.status = 414
-	case errors.Is(err, errConnect):
-		a.status = 405
 	case errors.Is(err, errHead):
 		a.status = 408
 	}
@@ -225,16 +223,17 @@ func (x *exchange) finish() {
 	x.engine.cfg.Emit(&x.rec)
 }
 
+// lingering bounds how long a client may go on sending what nobody wants any more.
+const lingering = 5 * time.Second
+
 // linger lets the client read the last answer before the connection goes: closing while its bytes are unread would reset it.
 func (x *exchange) linger() {
 	if !x.req.HasBody() && len(x.client.Buffered()) == 0 || x.client.CloseWrite() != nil {
 		return
 	}
-	x.client.SetDeadline(time.Now().Add(time.Second))
-	for left := 4 * wire.Large; left > 0; {
-		n := len(x.client.Buffered())
-		if n > 0 {
-			left -= n
+	x.client.SetDeadline(time.Now().Add(lingering))
+	for {
+		if n := len(x.client.Buffered()); n > 0 {
 			x.client.Discard(n)
 		}
 		if x.client.Fill() != nil {

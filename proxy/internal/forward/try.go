@@ -26,7 +26,7 @@ const (
 // request walks one parsed request to its end.
 func (x *exchange) request() {
 	if x.req.Connect {
-		x.refuse(flow.Fail(flow.BadRequest, errConnect))
+		x.refuse(flow.Fail(flow.Tunnel, errConnect))
 		return
 	}
 	if err := x.decider.Admit(x.ctx, &x.req, &x.rec); err != nil {

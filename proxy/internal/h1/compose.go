@@ -35,10 +35,11 @@ func AppendRequest(dst []byte, r *Request, edit RequestEdit) []byte {
 	if r.Continue {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
+	if r.Trailers {
+		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
+	}
 	if len(r.Upgrade) > 0 {
-		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
-		dst = append(dst, r.Upgrade...)
-		dst = append(dst, "\r\n"...)
+		dst = appendUpgrade(dst, r.Upgrade)
 	}
 	dst = appendFraming(dst, r.Body, r.Length)
 	return append(dst, "\r\n"...)
@@ -65,14 +66,18 @@ func AppendResponse(dst []byte, r *Response, edit ResponseEdit) []byte {
 	switch {
 	case r.Upgraded:
 		if value, ok := r.Header("upgrade"); ok {
-			dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
-			dst = append(append(dst, value...), "\r\n"...)
+			dst = appendUpgrade(dst, value)
 		}
 	case r.Informational():
 	case edit.Close:
 		dst = append(dst, "Connection: close\r\n"...)
 	case edit.KeepAlive:
 		dst = append(dst, "Connection: keep-alive\r\n"...)
+	}
+	if r.advertise {
+		if offer := r.upgrades(nil); len(offer) > 0 {
+			dst = appendUpgrade(dst, offer)
+		}
 	}
 	if r.Body == NoBody && r.declared >= 0 {
 		dst = appendFraming(dst, Sized, r.declared)
@@ -89,9 +94,6 @@ func appendKept(dst []byte, f *fields, watched name, mesh bool) (out []byte, had
 		fd := &f.list[i]
 		keep := fd.id == other || fd.id == requestID || fd.id == weft && mesh
 		if !keep || f.dropped(fd) {
-			if fd.id == te {
-				dst = appendTE(dst, f.at(fd.value))
-			}
 			continue
 		}
 		had = had || fd.id == watched
@@ -102,18 +104,6 @@ func appendKept(dst []byte, f *fields, watched name, mesh bool) (out []byte, had
 		to = fd.end
 	}
 	return append(dst, f.raw[from:to]...), had
-}
-
-// appendTE passes on the one coding that concerns both ends.
-func appendTE(dst, value []byte) []byte {
-	var token []byte
-	for len(value) > 0 {
-		token, value = nextToken(value)
-		if fold(token, "trailers") {
-			return append(dst, "TE: trailers\r\n"...)
-		}
-	}
-	return dst
 }
 
 func appendFraming(dst []byte, body Framing, length int64) []byte {

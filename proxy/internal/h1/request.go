@@ -26,17 +26,19 @@ type Request struct {
 	Continue bool
 	// Connect: the method is CONNECT; there is no path then.
 	Connect bool
-	// Upgrade is the protocol that the client wants to switch to, if it is one that is allowed.
+	// Upgrade lists the protocols that the client would switch to, those that are allowed; empty: none.
 	Upgrade []byte
+	// Trailers: the client takes fields after the response's body.
+	Trailers bool
 
-	pathScratch, joinScratch []byte
+	pathScratch, joinScratch, upgradeScratch []byte
 }
 
 var _ flow.Request = (*Request)(nil)
 
 // Parse reads a complete head, as long as HeadEnd said. The request refers to raw until the next Parse.
 func (r *Request) Parse(raw []byte) error {
-	*r = Request{fields: r.fields, pathScratch: r.pathScratch, joinScratch: r.joinScratch}
+	*r = Request{fields: r.fields, pathScratch: r.pathScratch, joinScratch: r.joinScratch, upgradeScratch: r.upgradeScratch}
 	n := bytes.IndexByte(raw, '\n')
 	if n < 1 {
 		return ErrStartLine
@@ -155,12 +157,14 @@ func (r *Request) semantics() (err error) {
 		switch fd.id {
 		case expect:
 			r.Continue = r.minor == 1 && r.HasBody() && fold(r.at(fd.value), "100-continue")
-		case upgrade:
-			// Only what keeps the request's own meaning may switch the connection; h2c would open a way round the rules.
-			if o.upgrade && r.minor == 1 && !r.HasBody() && fold(r.at(fd.value), "websocket") {
-				r.Upgrade = r.at(fd.value)
-			}
+		case te:
+			r.Trailers = r.Trailers || listed(r.at(fd.value), []byte("trailers"))
 		}
+	}
+	// With a body it would not be clear which bytes are whose.
+	if o.upgrade && r.minor == 1 && !r.HasBody() {
+		r.upgradeScratch = r.upgrades(r.upgradeScratch[:0])
+		r.Upgrade = r.upgradeScratch
 	}
 	return nil
 }

@@ -115,7 +115,7 @@ func TestRequestComposed(t *testing.T) {
 	tests := []struct{ name, raw, want string }{
 		{"hop by hop is removed",
 			"GET /a HTTP/1.1\r\nHost: h\r\nKeep-Alive: 5\r\nA: 1\r\nProxy-Authorization: x\r\nTE: gzip, trailers\r\nB: 2\r\nConnection: A, close\r\nHTTP2-Settings: x\r\n\r\n",
-			"GET /a HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nB: 2\r\nx-request-id: ID\r\nweft-source: SRC\r\n\r\n"},
+			"GET /a HTTP/1.1\r\nHost: h\r\nB: 2\r\nx-request-id: ID\r\nweft-source: SRC\r\nTE: trailers\r\nConnection: TE\r\n\r\n"},
 		{"nomination of what protects is ignored",
 			"GET / HTTP/1.1\r\nHost: h\r\nConnection: authorization, x-forwarded-for, host\r\nAuthorization: b\r\nX-Forwarded-For: c\r\n\r\n",
 			"GET / HTTP/1.1\r\nHost: h\r\nAuthorization: b\r\nX-Forwarded-For: c\r\nx-request-id: ID\r\nweft-source: SRC\r\n\r\n"},
@@ -143,6 +143,24 @@ func TestRequestComposed(t *testing.T) {
 		{"upgrade with a body is not passed on",
 			"POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\n",
 			"POST / HTTP/1.1\r\nHost: h\r\nx-request-id: ID\r\nweft-source: SRC\r\nContent-Length: 3\r\n\r\n"},
+		{"any protocol may be asked for, but versions of HTTP and TLS",
+			"GET / HTTP/1.1\r\nHost: h\r\nConnection: x, upgrade\r\nUpgrade: h2c, chat/2,,HTTP/2.0\r\nUpgrade: TLS/1.3, irc/6.9, a b, x/\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: h\r\nx-request-id: ID\r\nweft-source: SRC\r\nConnection: Upgrade\r\nUpgrade: chat/2, irc/6.9\r\n\r\n"},
+		{"upgrade that Connection does not name is not passed on",
+			"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: h\r\nx-request-id: ID\r\nweft-source: SRC\r\n\r\n"},
+		{"HTTP/1.0 has no upgrade",
+			"GET / HTTP/1.0\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: h\r\nx-request-id: ID\r\nweft-source: SRC\r\n\r\n"},
+		{"trailers are asked for once, whatever else TE says",
+			"GET / HTTP/1.1\r\nHost: h\r\nTE: gzip;q=0.5, Trailers\r\nTE: trailers\r\nConnection: TE\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: h\r\nx-request-id: ID\r\nweft-source: SRC\r\nTE: trailers\r\nConnection: TE\r\n\r\n"},
+		{"codings of one hop are not asked for",
+			"GET / HTTP/1.1\r\nHost: h\r\nTE: gzip\r\nConnection: TE\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: h\r\nx-request-id: ID\r\nweft-source: SRC\r\n\r\n"},
+		{"what proxies before this one have said of the client stays as it is",
+			"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.2.3.4\r\nVia: 1.1 edge\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.2.3.4\r\nVia: 1.1 edge\r\nx-request-id: ID\r\nweft-source: SRC\r\n\r\n"},
 		{"HTTP/1.0 gets a host",
 			"GET / HTTP/1.0\r\n\r\n",
 			"GET / HTTP/1.1\r\nHost: web.default\r\nx-request-id: ID\r\nweft-source: SRC\r\n\r\n"},
@@ -193,6 +211,7 @@ func FuzzRequest(f *testing.F) {
 		"POST http://b/x?y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: x\r\nX: y\r\n\r\n",
 		"GET /a/%2e./b HTTP/1.0\r\nA:\tb \r\nConnection: keep-alive\r\n\r\n",
 		"GET / HTTP/1.1\nHost: a\n\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, te\r\nUpgrade: h2c, a/1\r\nUpgrade:websocket\r\nTE: trailers\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -219,7 +238,8 @@ func FuzzRequest(f *testing.F) {
 		if err := again.Parse(out); err != nil {
 			t.Fatalf("composed %q: %v", out, err)
 		}
-		if string(again.Path()) != string(r.Path()) || string(again.Method()) != string(r.Method()) || again.Body != r.Body || r.Body == Sized && again.Length != r.Length {
+		if string(again.Path()) != string(r.Path()) || string(again.Method()) != string(r.Method()) || again.Body != r.Body || r.Body == Sized && again.Length != r.Length ||
+			string(again.Upgrade) != string(r.Upgrade) || again.Trailers != r.Trailers || listed(r.Upgrade, []byte("h2c")) {
 			t.Fatalf("%q became %q", raw[:whole], out)
 		}
 	})

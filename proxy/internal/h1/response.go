@@ -16,9 +16,10 @@ type Response struct {
 	// Upgraded: the connection has switched to what the request asked for.
 	Upgraded bool
 
-	reason   []byte
-	declared int64 // content length of a response that has no body, -1 without
-	minor    int
+	reason    []byte
+	declared  int64 // content length of a response that has no body, -1 without
+	minor     int
+	advertise bool // the server names protocols to which it would switch
 }
 
 // Parse reads a complete head, as long as HeadEnd said, of a response to method.
@@ -73,6 +74,7 @@ func (r *Response) semantics(method []byte) error {
 	o := r.connection()
 	r.Close = o.close || r.minor == 0 && !o.keepAlive
 	r.declared = -1
+	r.advertise = o.upgrade && r.Status == 426
 	switch {
 	case r.Status == 101:
 		r.Upgraded = o.upgrade

@@ -64,6 +64,10 @@ func TestResponseComposed(t *testing.T) {
 			edit: ResponseEdit{Body: Sized, Close: true}, want: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\n"},
 		{name: "switch", raw: "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nA: b\r\n\r\n",
 			want: "HTTP/1.1 101 Switching Protocols\r\nA: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"},
+		{name: "what a server wants instead is passed on", raw: "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: h2c, chat/2\r\nContent-Length: 0\r\n\r\n",
+			edit: ResponseEdit{Body: Sized}, want: "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: chat/2\r\nContent-Length: 0\r\n\r\n"},
+		{name: "an offer that nobody asked for is not", raw: "HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: chat/2\r\nContent-Length: 0\r\n\r\n",
+			edit: ResponseEdit{Body: Sized}, want: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
 		{name: "early hints", raw: "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", edit: ResponseEdit{Close: true},
 			want: "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"},
 	}
@@ -77,5 +81,28 @@ func TestResponseComposed(t *testing.T) {
 				t.Errorf("want %q\ngot  %q", tt.want, got)
 			}
 		})
+	}
+}
+
+func TestSwitchOnlyToWhatWasAsked(t *testing.T) {
+	for _, tt := range []struct {
+		asked, fields string
+		want          bool
+	}{
+		{"websocket", "Connection: Upgrade\r\nUpgrade: WebSocket\r\n", true},
+		{"chat/2, websocket", "Connection: x, upgrade\r\nUpgrade: chat/2\r\n", true},
+		{"websocket", "Connection: Upgrade\r\nUpgrade: h2c\r\n", false},
+		{"websocket", "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", false},
+		{"websocket", "Connection: Upgrade\r\n", false},
+		{"websocket", "Upgrade: websocket\r\n", false},
+		{"", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false},
+	} {
+		var r Response
+		if err := r.Parse([]byte("HTTP/1.1 101 Switching Protocols\r\n"+tt.fields+"\r\n"), []byte("GET")); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.SwitchedTo([]byte(tt.asked)); got != tt.want {
+			t.Errorf("asked for %q, answered %q: %v", tt.asked, tt.fields, got)
+		}
 	}
 }

@@ -38,12 +38,16 @@ func (x *exchange) answerFailure(reason flow.Reason) (told bool) {
 		body := text + "\n"
 		x.rec.Status = info.HTTP
 		head := x.req.method == "HEAD"
-		down.writeHeaders(x.down, []hpack.HeaderField{
+		fields := []hpack.HeaderField{
 			{Name: ":status", Value: strconv.Itoa(info.HTTP)},
 			{Name: "content-type", Value: "text/plain; charset=utf-8"},
 			{Name: "content-length", Value: strconv.Itoa(len(body))},
 			{Name: "weft-error", Value: own, Sensitive: true},
-		}, head)
+		}
+		if reason == flow.Tunnel {
+			fields = append(fields, hpack.HeaderField{Name: "allow", Value: flow.Methods})
+		}
+		down.writeHeaders(x.down, fields, head)
 		if !head {
 			down.writeData(x.down, view(body), true, nil)
 		}

@@ -254,6 +254,8 @@ func (x *exchange) accept(b *block) error {
 	switch {
 	case b.tooLarge:
 		x.fail(flow.TooLarge, nil)
+	case x.req.method == "CONNECT":
+		x.fail(flow.Tunnel, errTunnel)
 	case !ok:
 		x.fail(flow.BadRequest, fmt.Errorf("%w: method %q or path cannot be relayed", errMalformed, x.req.method))
 	default:

@@ -8,12 +8,17 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// errTunnel says that CONNECT, whether plain or extended, is not relayed. Nobody is told that it would be: a client that keeps
+// to RFC 8441 opens its WebSockets by HTTP/1.1.
+var errTunnel = errors.New("CONNECT is not served")
+
 // errMalformed is what is wrong with messages that RFC 9113 section 8.1.1 calls malformed.
 var errMalformed = errors.New("malformed message")
 
 // head is what the pseudo-headers and the framing headers of a message say.
 type head struct {
 	method, scheme, path, authority string // requests
+	protocol                        string // of an extended CONNECT (RFC 8441)
 	status                          int    // responses
 	host                            string
 	length                          int64 // -1 when not declared
@@ -30,6 +35,8 @@ func (h *head) pseudo(name string) *string {
 		return &h.path
 	case ":authority":
 		return &h.authority
+	case ":protocol":
+		return &h.protocol
 	default:
 		return nil
 	}
@@ -55,19 +62,24 @@ func validateRequest(fields []hpack.HeaderField) (head, error) {
 		}
 		*slot = f.Value
 	}
-	if h.method == "CONNECT" {
+	if h.method == "CONNECT" && h.protocol == "" {
 		if h.scheme != "" || h.path != "" || h.authority == "" {
 			return h, errMalformed
 		}
 		return h, nil
 	}
-	if h.method == "" || h.scheme == "" || h.path == "" || !httpguts.ValidHeaderFieldName(h.method) {
+	if !h.whole() {
 		return h, errMalformed
 	}
 	if h.host != "" && h.authority != "" && h.host != h.authority {
 		return h, errMalformed
 	}
 	return h, nil
+}
+
+// whole says whether a request has the pseudo-headers that it must have, and no other.
+func (h *head) whole() bool {
+	return h.method != "" && h.scheme != "" && h.path != "" && (h.protocol == "" || h.method == "CONNECT") && httpguts.ValidHeaderFieldName(h.method)
 }
 
 // validateResponse checks a response's header list.

@@ -81,6 +81,7 @@ type edge struct {
 	received  atomic.Uint64
 	handshake atomic.Uint64
 	active    atomic.Int64
+	streams   atomic.Bool // it has had one
 	latency   histogram
 	changes   atomic.Uint64
 }
@@ -109,12 +110,17 @@ func (e *edge) add(rec *flow.Record) {
 		addPositive(&e.received, rec.BytesReceived)
 	}
 	addPositive(&e.handshake, int64(rec.Handshakes))
-	e.latency.observe(rec.Duration)
+	if rec.Switched > 0 { // how long a WebSocket lives is nobody's latency
+		e.latency.observe(rec.Switched)
+	} else {
+		e.latency.observe(rec.Duration)
+	}
 	e.changes.Add(1)
 }
 
 // open counts a stream that has begun.
 func (e *edge) open() {
+	e.streams.Store(true)
 	e.active.Add(1)
 	e.changes.Add(1)
 }

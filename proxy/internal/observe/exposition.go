@@ -76,7 +76,7 @@ func newEdgeDescs() edgeDescs {
 		retries:    desc("retries_total", "Tries beyond the first."),
 		handshakes: desc("handshakes_total", "TLS handshakes made."),
 		bytes:      desc("bytes_total", "Bytes of bodies, streams and datagrams, sent from client to server or received from it.", "flow"),
-		active:     desc("connections_active", "Connections (TCP) and sessions (UDP) open now."),
+		active:     desc("connections_active", "Connections (of TCP, and of what HTTP was upgraded to) and sessions (of UDP) open now."),
 		duration:   desc("request_duration_seconds", "Time from the request to the end of its response."),
 	}
 }
@@ -127,7 +127,7 @@ func (c *edgeCollector) edge(ch chan<- prometheus.Metric, e *edge, own string) {
 	count(c.desc.handshakes, e.handshake.Load())
 	count(c.desc.bytes, e.sent.Load(), "sent")
 	count(c.desc.bytes, e.received.Load(), "received")
-	if e.key.class.streams() {
+	if e.key.class.streams() || e.streams.Load() {
 		ch <- prometheus.MustNewConstMetric(c.desc.active, prometheus.GaugeValue, float64(e.active.Load()), labels...)
 	}
 	bounds, total := cumulative(&e.latency)

@@ -97,7 +97,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		name, send, status string
 		reason             flow.Reason
 	}{
-		{"CONNECT", "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "405 ", flow.BadRequest},
+		{"CONNECT", "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "405 ", flow.Tunnel},
 		{"smuggling", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n", "400 ", flow.BadRequest},
 		{"bare LF", "GET / HTTP/1.1\nHost: a\n\n", "400 ", flow.BadRequest},
 		{"long target", "GET /" + strings.Repeat("a", 17<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n", "414 ", flow.TooLarge},
