@@ -32,7 +32,7 @@ func newTraffic(s *sidecar) *traffic {
 		}),
 		out: outbound.New(outbound.Config{
 			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Open: s.recorder.Open, Health: health.NewRegistry(),
-			Want: func(service string) { s.config.Want(service) },
+			Want: func(service string) { s.config.Want(service) }, WantAddress: s.config.Address, Own: ownAddress(s.cfg.Advertise, s.listeners),
 		}),
 	}
 }

@@ -21,7 +21,8 @@ func getCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME]",
 		Short: "Show objects as they are stored",
-		Long: `Show one object or all objects of a kind: services, workloads, routes, accesspolicies, meshconfigs.
+		Long: `Show one object or all objects of a kind: services, workloads, routes, accesspolicies, meshconfigs,
+externalservices.
 With -o yaml the output can be edited and given back to weft apply.`,
 		Example: "  weft get routes\n  weft get route reviews-canary -o yaml",
 		Args:    cobra.RangeArgs(1, 2),

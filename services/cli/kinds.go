@@ -25,7 +25,7 @@ type kind struct {
 
 // kinds lists all of them, in the order in which help names them.
 func kinds() []kind {
-	return []kind{serviceKind(), workloadKind(), routeKind(), accessPolicyKind(), meshConfigKind()}
+	return []kind{serviceKind(), workloadKind(), routeKind(), accessPolicyKind(), meshConfigKind(), externalServiceKind()}
 }
 
 // findKind takes singular, plural and short names in any case.
@@ -135,6 +135,24 @@ func meshConfigKind() kind {
 		},
 		remove: func(ctx context.Context, c *client, ns, name, etag string) (*typepb.SourceRevision, error) {
 			resp, err := c.policy.DeleteMeshConfig(ctx, &policypb.DeleteMeshConfigRequest{Namespace: ns, Name: name, Etag: etag})
+			return resp.GetRevision(), err
+		},
+	}
+}
+
+func externalServiceKind() kind {
+	return kind{
+		name: "ExternalService", aliases: []string{"externalservices", "externalservice", "es"},
+		get: func(ctx context.Context, c *client, ns, name string) (object, error) {
+			resp, err := c.policy.GetExternalService(ctx, &policypb.GetExternalServiceRequest{Namespace: ns, Name: name})
+			return resp.GetExternalService(), err
+		},
+		list: func(ctx context.Context, c *client, ns, page string) ([]object, string, error) {
+			resp, err := c.policy.ListExternalServices(ctx, &policypb.ListExternalServicesRequest{Namespace: ns, PageToken: page})
+			return objects(resp.GetExternalServices()), resp.GetNextPageToken(), err
+		},
+		remove: func(ctx context.Context, c *client, ns, name, etag string) (*typepb.SourceRevision, error) {
+			resp, err := c.policy.DeleteExternalService(ctx, &policypb.DeleteExternalServiceRequest{Namespace: ns, Name: name, Etag: etag})
 			return resp.GetRevision(), err
 		},
 	}

@@ -19,10 +19,11 @@ import (
 // maxTries bounds how often a write is tried again because somebody else wrote in between.
 const maxTries = 5
 
-// rank orders the kinds so that what is referred to is there first, and access is narrowed before traffic is moved.
+// rank orders the kinds so that what is referred to is there first, what shall still be called is named before the mesh
+// narrows what may be, and access is narrowed before traffic is moved.
 func rank(kind string) int {
 	return slices.Index([]string{
-		model.KindService, model.KindWorkload, model.KindMeshConfig, model.KindAccessPolicy, model.KindRoute,
+		model.KindService, model.KindWorkload, model.KindExternalService, model.KindMeshConfig, model.KindAccessPolicy, model.KindRoute,
 	}, kind)
 }
 

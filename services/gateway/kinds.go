@@ -133,3 +133,21 @@ func meshConfigKind(c policypb.PolicyServiceClient) kind {
 		},
 	}
 }
+
+func externalServiceKind(c policypb.PolicyServiceClient) kind {
+	return kind{
+		name: model.KindExternalService,
+		get: func(ctx context.Context, key model.Key) (manifest.Object, error) {
+			r, err := c.GetExternalService(ctx, &policypb.GetExternalServiceRequest{Namespace: key.Namespace, Name: key.Name})
+			return r.GetExternalService(), err
+		},
+		create: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.CreateExternalService(ctx, &policypb.CreateExternalServiceRequest{ExternalService: o.(*policypb.ExternalService), ValidateOnly: validateOnly})
+			return written{r.GetExternalService(), r.GetRevision(), r.GetWarnings()}, err
+		},
+		update: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.UpdateExternalService(ctx, &policypb.UpdateExternalServiceRequest{ExternalService: o.(*policypb.ExternalService), ValidateOnly: validateOnly})
+			return written{r.GetExternalService(), r.GetRevision(), r.GetWarnings()}, err
+		},
+	}
+}

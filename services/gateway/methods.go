@@ -48,6 +48,7 @@ func methods() map[string]method {
 		"CreateRoute", "UpdateRoute", "GetRoute", "ListRoutes", "DeleteRoute",
 		"CreateAccessPolicy", "UpdateAccessPolicy", "GetAccessPolicy", "ListAccessPolicies", "DeleteAccessPolicy",
 		"CreateMeshConfig", "UpdateMeshConfig", "GetMeshConfig", "ListMeshConfigs", "DeleteMeshConfig",
+		"CreateExternalService", "UpdateExternalService", "GetExternalService", "ListExternalServices", "DeleteExternalService",
 		"Watch")
 	add(identity, &identitypb.IdentityService_ServiceDesc,
 		"GetBundle", "WatchBundles", "CreateJoinToken", "CreateHostToken", "CreateAdminToken", "ListAdminTokens", "DeleteAdminToken")

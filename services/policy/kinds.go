@@ -30,3 +30,11 @@ func meshConfigs() resource.Type[model.MeshConfig, *policypb.MeshConfig] {
 		ToProto: modelpb.MeshConfigToProto, FromProto: modelpb.MeshConfigFromProto,
 	}
 }
+
+func externalServices() resource.Type[model.ExternalService, *policypb.ExternalService] {
+	return resource.Type[model.ExternalService, *policypb.ExternalService]{
+		Kind: model.KindExternalService, Collection: "externalservices",
+		Meta: (*model.ExternalService).Metadata, Validate: (*model.ExternalService).Validate,
+		ToProto: modelpb.ExternalServiceToProto, FromProto: modelpb.ExternalServiceFromProto,
+	}
+}

@@ -33,11 +33,12 @@ type Deps struct {
 // Service is the policy service.
 type Service struct {
 	policypb.UnimplementedPolicyServiceServer
-	deps           Deps
-	feed           *state.Feed
-	routes         *resource.Resource[model.Route, *policypb.Route]
-	accessPolicies *resource.Resource[model.AccessPolicy, *policypb.AccessPolicy]
-	meshConfigs    *resource.Resource[model.MeshConfig, *policypb.MeshConfig]
+	deps             Deps
+	feed             *state.Feed
+	routes           *resource.Resource[model.Route, *policypb.Route]
+	accessPolicies   *resource.Resource[model.AccessPolicy, *policypb.AccessPolicy]
+	meshConfigs      *resource.Resource[model.MeshConfig, *policypb.MeshConfig]
+	externalServices *resource.Resource[model.ExternalService, *policypb.ExternalService]
 }
 
 var _ policypb.PolicyServiceServer = (*Service)(nil)
@@ -57,12 +58,13 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s.feed = state.NewFeed(deps.Store, state.FeedConfig{
 		Source: model.SourcePolicy, History: cfg.History, Log: deps.Log.Named("feed"),
 		OnReset: func(reason string) { resets.WithLabelValues(reason).Inc() },
-	}, routes().State().Mirror(), accessPolicies().State().Mirror(), meshConfigs().State().Mirror())
+	}, routes().State().Mirror(), accessPolicies().State().Mirror(), meshConfigs().State().Mirror(), externalServices().State().Mirror())
 	s.routes = resource.New(deps.Store, routes(), s.feed.Stamp, resource.Hooks[model.Route]{Warn: s.warnRoute})
 	s.accessPolicies = resource.New(deps.Store, accessPolicies(), s.feed.Stamp, resource.Hooks[model.AccessPolicy]{
 		Warn: func(_ context.Context, p *model.AccessPolicy) ([]model.Violation, error) { return p.Idle(), nil },
 	})
 	s.meshConfigs = resource.New(deps.Store, meshConfigs(), s.feed.Stamp, resource.Hooks[model.MeshConfig]{})
+	s.externalServices = resource.New(deps.Store, externalServices(), s.feed.Stamp, resource.Hooks[model.ExternalService]{})
 	return s, nil
 }
 

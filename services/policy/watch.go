@@ -29,6 +29,8 @@ func change(c state.Change) *policypb.Change {
 		return &policypb.Change{Object: &policypb.Change_AccessPolicy{AccessPolicy: modelpb.AccessPolicyToProto(object)}}
 	case model.MeshConfig:
 		return &policypb.Change{Object: &policypb.Change_MeshConfig{MeshConfig: modelpb.MeshConfigToProto(object)}}
+	case model.ExternalService:
+		return &policypb.Change{Object: &policypb.Change_ExternalService{ExternalService: modelpb.ExternalServiceToProto(object)}}
 	default:
 		return &policypb.Change{Object: &policypb.Change_Removed{Removed: resource.Removed(c)}}
 	}

@@ -47,8 +47,12 @@ func (s *Server) Captured(outside func(to netip.AddrPort) flow.Reason) Resolve {
 				return Destination{Upstream: Upstream{Service: entry.Name, Port: to.Port(), UDP: true}, Address: to}
 			}
 		}
-		if ep := udpEndpoint(t, to); ep != nil {
-			return direct(t, ep, to)
+		t, a, reason := s.hold.Address(ctx, to.Addr())
+		if reason != flow.None {
+			return Destination{Address: to, Reason: reason}
+		}
+		if svc := a.Datagrams(to.Port()); svc != nil {
+			return direct(t, only(svc), to)
 		}
 		d := Destination{Address: to}
 		switch {
@@ -85,21 +89,5 @@ func direct(t *table.Table, ep *table.Endpoint, to netip.AddrPort) Destination {
 	return d
 }
 
-// udpEndpoint finds an endpoint by the address and port of its app.
-func udpEndpoint(t *table.Table, to netip.AddrPort) *table.Endpoint {
-	for _, svc := range t.Services {
-		for i := range svc.Rules {
-			for _, b := range svc.Rules[i].Backends {
-				if b.Set == nil {
-					continue
-				}
-				for _, ep := range b.Set.Endpoints {
-					if ep.UDP && ep.Address == to.Addr() && ep.TargetPort == to.Port() {
-						return ep
-					}
-				}
-			}
-		}
-	}
-	return nil
-}
+// only is the endpoint of a service that stands for one workload.
+func only(svc *table.Service) *table.Endpoint { return svc.Rules[0].Backends[0].Set.Endpoints[0] }

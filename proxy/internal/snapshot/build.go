@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"net/netip"
+
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
 
@@ -15,10 +17,12 @@ const (
 func (s *State) Table(sequence uint64) *table.Table {
 	b := &builder{state: s, sets: map[string]*table.EndpointSet{}}
 	t := &table.Table{
-		Mesh:     b.mesh(),
-		Index:    s.index,
-		Services: make(map[string]*table.Service),
-		Sequence: sequence,
+		Mesh:      b.mesh(),
+		Index:     s.index,
+		Services:  make(map[string]*table.Service),
+		Addresses: make(map[netip.Addr]*table.Address),
+		Egress:    b.egress(),
+		Sequence:  sequence,
 	}
 	if h := s.held[inboundName]; h != nil {
 		t.Inbound = h.value.(*table.Inbound)
@@ -27,8 +31,11 @@ func (s *State) Table(sequence uint64) *table.Table {
 		t.Access = h.value.(*table.Access)
 	}
 	for _, h := range s.held {
-		if body, ok := h.value.(*service); ok {
+		switch body := h.value.(type) {
+		case *service:
 			t.Services[body.name] = b.service(body, t.Mesh.Balancing)
+		case *table.Address:
+			t.Addresses[body.Address] = body
 		}
 	}
 	return t

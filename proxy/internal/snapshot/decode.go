@@ -23,6 +23,8 @@ const (
 	bundleName      = "bundle"
 	servicePrefix   = "service/"
 	endpointsPrefix = "endpoints/"
+	addressPrefix   = "address/"
+	egressName      = "egress"
 )
 
 // decode understands one resource or says why not.
@@ -52,6 +54,12 @@ func decode(owner Owner, r *configpb.Resource) (any, error) {
 	case *configpb.Resource_Endpoints:
 		want = endpointsPrefix + body.Endpoints.GetService()
 		value, err = decodeEndpoints(body.Endpoints)
+	case *configpb.Resource_Address:
+		want = addressPrefix + body.Address.GetAddress()
+		value, err = decodeAddress(body.Address)
+	case *configpb.Resource_Egress:
+		want = egressName
+		value, err = decodeEgress(r, body.Egress)
 	default:
 		return nil, errors.New("this sidecar does not know this kind of resource: it is older than the control plane")
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -29,6 +30,8 @@ type Saved struct {
 	State *State
 	// Services is the working set: every service that was wanted.
 	Services []string
+	// Addresses of which it was wanted what is there.
+	Addresses []netip.Addr
 	// At is when it was written.
 	At time.Time
 }
@@ -44,6 +47,9 @@ func Encode(saved Saved) ([]byte, error) {
 		Vector:      s.vector,
 		Resources:   s.Resources(),
 		Services:    saved.Services,
+	}
+	for _, a := range saved.Addresses {
+		pb.Addresses = append(pb.Addresses, a.String())
 	}
 	for i, sh := range s.index.shards {
 		if sh != nil {
@@ -79,7 +85,15 @@ func Decode(owner Owner, file []byte, now time.Time, maxAge time.Duration) (Save
 	if len(nacks) > 0 {
 		return Saved{}, fmt.Errorf("decode snapshot: resource %q: %s", nacks[0].GetResource(), nacks[0].GetError())
 	}
-	return Saved{State: state, Services: pb.GetServices(), At: pb.GetSaveTime().AsTime()}, nil
+	saved := Saved{State: state, Services: pb.GetServices(), At: pb.GetSaveTime().AsTime()}
+	for _, text := range pb.GetAddresses() {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return Saved{}, fmt.Errorf("decode snapshot: %w: address: %w", ErrCorrupt, err)
+		}
+		saved.Addresses = append(saved.Addresses, addr)
+	}
+	return saved, nil
 }
 
 func checkStamp(owner Owner, pb *configpb.Snapshot, now time.Time, maxAge time.Duration) error {

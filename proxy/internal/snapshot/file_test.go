@@ -2,6 +2,8 @@ package snapshot
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +19,7 @@ const maxAge = 48 * time.Hour
 
 func saved(t *testing.T, at time.Time) (Saved, []byte) {
 	t.Helper()
-	s := Saved{State: applied(t, New(owner()), full(t)), Services: []string{"default/reviews"}, At: at}
+	s := Saved{State: applied(t, New(owner()), full(t)), Services: []string{"default/reviews"}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.7")}, At: at}
 	raw, err := Encode(s)
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +45,9 @@ func TestFileRoundTrip(t *testing.T) {
 	}
 	if diff := cmp.Diff(want.Services, got.Services); diff != "" {
 		t.Errorf("working set (-want +got):\n%s", diff)
+	}
+	if !slices.Equal(want.Addresses, got.Addresses) {
+		t.Errorf("addresses: want %v, got %v", want.Addresses, got.Addresses)
 	}
 	if !got.At.Equal(now) || got.State.IndexLen() != 200 {
 		t.Errorf("at %v with %d services in the index", got.At, got.State.IndexLen())

@@ -33,7 +33,7 @@ type State struct {
 // held is an accepted resource: as it came, and as it was understood.
 type held struct {
 	resource *configpb.Resource
-	value    any // *table.Mesh, *table.Inbound, *table.Access, *x509bundle.Bundle, *service or *endpoints
+	value    any // *table.Mesh, *table.Inbound, *table.Access, *table.Egress, *x509bundle.Bundle, *service, *endpoints or *table.Address
 }
 
 // New makes the empty state of an owner.

@@ -3,7 +3,7 @@ package subscribe
 import (
 	"context"
 	"fmt"
-	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -55,10 +55,13 @@ type Client struct {
 	wake chan struct{} // there are new wishes to send
 	save chan struct{} // there is something new to save
 
-	mu       sync.Mutex
-	state    *snapshot.State
-	wanted   map[string]*wish
-	sequence uint64 // of the last table; 0: none yet
+	mu     sync.Mutex
+	state  *snapshot.State
+	wanted map[string]*wish
+	places map[netip.Addr]*place
+	// connected says that a stream is open, so that what is asked will be answered.
+	connected bool
+	sequence  uint64 // of the last table; 0: none yet
 	// unpublished says that the state has something that the table does not show.
 	unpublished bool
 	stats       stats
@@ -87,6 +90,7 @@ func New(cfg Config, deps Deps) *Client {
 		save:   make(chan struct{}, 1),
 		state:  snapshot.New(cfg.Owner),
 		wanted: map[string]*wish{},
+		places: map[netip.Addr]*place{},
 	}
 	for _, name := range cfg.Services {
 		c.Want(name)
@@ -124,6 +128,7 @@ func (w *wish) answer() {
 func (c *Client) Run(ctx context.Context) error {
 	var g lifecycle.Group
 	g.Add("save", c.saveLoop)
+	g.Add("addresses", c.forgetLoop)
 	g.Add("stream", func(ctx context.Context) error { return c.deps.Link.Run(ctx, c.session) })
 	return g.Run(ctx)
 }
@@ -184,6 +189,9 @@ func (c *Client) answer(u *configpb.Update, first bool) {
 		for _, w := range c.wanted {
 			w.answer()
 		}
+		for _, p := range c.places {
+			p.answer()
+		}
 	}
 	for _, r := range u.GetResources() {
 		c.settle(r.GetName())
@@ -197,23 +205,31 @@ func (c *Client) settle(resource string) {
 	if w := c.wanted[snapshot.ServiceOf(resource)]; w != nil {
 		w.answer()
 	}
+	if p := c.places[snapshot.AddressOf(resource)]; p != nil {
+		p.answer()
+	}
+}
+
+// wishes are what one stream was told that is wanted.
+type wishes struct {
+	services  map[string]struct{}
+	addresses map[netip.Addr]struct{}
 }
 
 // open says what this sidecar holds and wants; sent is what of the wishes it covers.
-func (c *Client) open() (open *configpb.Open, sent map[string]struct{}) {
+func (c *Client) open() (open *configpb.Open, sent wishes) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.current = false
+	c.connected = true
 	c.state = c.state.Reopened()
-	services := slices.Sorted(maps.Keys(c.wanted))
-	sent = make(map[string]struct{}, len(services))
-	for _, s := range services {
-		sent[s] = struct{}{}
-	}
+	sent = wishes{map[string]struct{}{}, map[netip.Addr]struct{}{}}
+	all := c.news(sent)
 	return &configpb.Open{
 		Namespace:         c.cfg.Owner.Namespace,
 		Workload:          c.cfg.Owner.Workload,
-		Services:          services,
+		Services:          all.GetAdd(),
+		Addresses:         all.GetAddAddresses(),
 		InitialVersions:   c.state.Versions(),
 		IndexVersions:     c.state.IndexVersions(),
 		Applied:           c.state.Vector(),
@@ -222,19 +238,42 @@ func (c *Client) open() (open *configpb.Open, sent map[string]struct{}) {
 	}, sent
 }
 
-// unsent adds wishes to sent and returns those that were not there.
-func (c *Client) unsent(sent map[string]struct{}) []string {
+// unsent brings sent up to date and returns what is new, or nil.
+func (c *Client) unsent(sent wishes) *configpb.Subscribe {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var add []string
+	news := c.news(sent)
+	if len(news.GetAdd())+len(news.GetAddAddresses())+len(news.GetRemoveAddresses()) == 0 {
+		return nil
+	}
+	return news
+}
+
+// news is unsent with mu held.
+func (c *Client) news(sent wishes) *configpb.Subscribe {
+	out := &configpb.Subscribe{}
 	for s := range c.wanted {
-		if _, ok := sent[s]; !ok {
-			sent[s] = struct{}{}
-			add = append(add, s)
+		if _, ok := sent.services[s]; !ok {
+			sent.services[s] = struct{}{}
+			out.Add = append(out.Add, s)
 		}
 	}
-	slices.Sort(add)
-	return add
+	for a := range c.places {
+		if _, ok := sent.addresses[a]; !ok {
+			sent.addresses[a] = struct{}{}
+			out.AddAddresses = append(out.AddAddresses, a.String())
+		}
+	}
+	for a := range sent.addresses {
+		if _, ok := c.places[a]; !ok {
+			delete(sent.addresses, a)
+			out.RemoveAddresses = append(out.RemoveAddresses, a.String())
+		}
+	}
+	slices.Sort(out.Add)
+	slices.Sort(out.AddAddresses)
+	slices.Sort(out.RemoveAddresses)
+	return out
 }
 
 // confirm records what an update says about completeness and compares digests.

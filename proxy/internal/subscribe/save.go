@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -40,6 +41,9 @@ func (c *Client) Restore() error {
 	for _, s := range saved.Services {
 		c.Want(s)
 	}
+	for _, a := range saved.Addresses {
+		c.Address(a)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state = saved.State
@@ -52,6 +56,11 @@ func (c *Client) Restore() error {
 	for name, w := range c.wanted {
 		if c.state.HasService(name) {
 			w.answer()
+		}
+	}
+	for addr, p := range c.places {
+		if c.state.HasAddress(addr) {
+			p.answer()
 		}
 	}
 	return nil
@@ -77,7 +86,7 @@ func (c *Client) saveLoop(ctx context.Context) error {
 // write saves what is held. Failures are logged once until they heal: the sidecar serves on without the file.
 func (c *Client) write() {
 	c.mu.Lock()
-	saved := snapshot.Saved{State: c.state, Services: slices.Sorted(maps.Keys(c.wanted)), At: c.stats.confirmed}
+	saved := snapshot.Saved{State: c.state, Services: slices.Sorted(maps.Keys(c.wanted)), Addresses: slices.SortedFunc(maps.Keys(c.places), netip.Addr.Compare), At: c.stats.confirmed}
 	if c.stats.current || saved.At.IsZero() {
 		saved.At = time.Now()
 	}

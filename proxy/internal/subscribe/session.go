@@ -44,15 +44,17 @@ func (c *Client) session(ctx context.Context, conn *grpc.ClientConn, good func()
 		<-done
 	}()
 	open, sent := c.open()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stats.current = false
+		c.disconnected()
+	}()
 	if err := send(st, &configpb.StreamRequest{Request: &configpb.StreamRequest_Open{Open: open}}); err != nil {
 		return c.failure(ctx, in, err)
 	}
 	s := &conversation{client: c, stream: st, sent: sent, expiry: open.GetSvidExpireSeconds(), good: good}
-	err = s.run(ctx, in)
-	c.mu.Lock()
-	c.stats.current = false
-	c.mu.Unlock()
-	return err
+	return s.run(ctx, in)
 }
 
 // failure prefers the status that the server ended the stream with over the end-of-file that a send sees.
@@ -99,8 +101,8 @@ func send(st stream, r *configpb.StreamRequest) error {
 type conversation struct {
 	client *Client
 	stream stream
-	sent   map[string]struct{} // services subscribed to on this stream
-	expiry int64               // last one told
+	sent   wishes
+	expiry int64 // last one told
 	good   func()
 }
 
@@ -166,11 +168,11 @@ func (s *conversation) update(u *configpb.Update) error {
 }
 
 func (s *conversation) subscribe() error {
-	add := s.client.unsent(s.sent)
-	if len(add) == 0 {
+	news := s.client.unsent(s.sent)
+	if news == nil {
 		return nil
 	}
-	return send(s.stream, &configpb.StreamRequest{Request: &configpb.StreamRequest_Subscribe{Subscribe: &configpb.Subscribe{Add: add}}})
+	return send(s.stream, &configpb.StreamRequest{Request: &configpb.StreamRequest_Subscribe{Subscribe: news}})
 }
 
 func ended(err error) error {

@@ -9,7 +9,7 @@ import (
 type Address struct {
 	// Address as it was asked for.
 	Address netip.Addr
-	// Ports of programs, in order of target port. Each number is there once.
+	// Ports of programs, in order of target port. Each number is there once for TCP and once for UDP.
 	Ports []AddressPort
 }
 
@@ -17,18 +17,25 @@ type Address struct {
 type AddressPort struct {
 	// Target is the port that the program listens on.
 	Target uint16
+	// UDP: it takes datagrams.
+	UDP bool
 	// Service is the service that the port serves, with exactly this one endpoint. It is walked like any other, but without
 	// a route: whoever calls an address means the workload there.
 	Service *Service
 }
 
-// Port finds what listens on a port; nil: nothing that the mesh knows. It works on nil, which knows nothing.
-func (a *Address) Port(target uint16) *Service {
+// Port finds what listens on a port of TCP; nil: nothing that the mesh knows. It works on nil, which knows nothing.
+func (a *Address) Port(target uint16) *Service { return a.port(target, false) }
+
+// Datagrams is Port for UDP.
+func (a *Address) Datagrams(target uint16) *Service { return a.port(target, true) }
+
+func (a *Address) port(target uint16, udp bool) *Service {
 	if a == nil {
 		return nil
 	}
 	for i := range a.Ports {
-		if a.Ports[i].Target == target {
+		if a.Ports[i].Target == target && a.Ports[i].UDP == udp {
 			return a.Ports[i].Service
 		}
 	}

@@ -181,16 +181,45 @@ func (e *EndpointSet) write(c *canon) {
 	c.text(e.Service)
 	c.texts(e.IDs)
 	c.number(uint64(len(e.Endpoints)))
-	for _, p := range e.Endpoints {
-		c.text(p.Workload)
-		c.address(p.Address)
-		c.number(uint64(p.MeshPort))
-		c.number(uint64(p.Port))
-		c.number(uint64(p.TargetPort))
-		c.labels(p.Labels)
-		c.text(p.ID)
-		c.flag(p.Unknown)
-		c.flags(p.Draining, p.UDP)
+	for i := range e.Endpoints {
+		c.endpoint(&e.Endpoints[i])
+	}
+}
+
+func (c *canon) endpoint(p *Endpoint) {
+	c.text(p.Workload)
+	c.address(p.Address)
+	c.number(uint64(p.MeshPort))
+	c.number(uint64(p.Port))
+	c.number(uint64(p.TargetPort))
+	c.labels(p.Labels)
+	c.text(p.ID)
+	c.flag(p.Unknown)
+	c.flags(p.Draining, p.UDP)
+}
+
+func (a *Address) write(c *canon) {
+	c.address(a.Address)
+	c.number(uint64(len(a.Ports)))
+	for i := range a.Ports {
+		p := &a.Ports[i]
+		c.text(p.Service)
+		c.number(uint64(p.Protocol))
+		c.endpoint(&p.Endpoint)
+	}
+}
+
+func (e *Egress) write(c *canon) {
+	c.flag(e.Strict)
+	c.number(uint64(len(e.Services)))
+	for _, s := range e.Services {
+		c.text(s.Name)
+		c.texts(s.Hosts)
+		c.texts(s.Addresses)
+		c.number(uint64(len(s.Ports)))
+		for _, p := range s.Ports {
+			c.number(uint64(p))
+		}
 	}
 }
 

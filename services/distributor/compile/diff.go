@@ -2,6 +2,7 @@ package compile
 
 import (
 	"maps"
+	"net/netip"
 
 	"github.com/weft-mesh/weft/services/internal/model"
 )
@@ -10,7 +11,7 @@ import (
 type Changes struct {
 	// All says that everything has to be taken as changed, because the state before is not known.
 	All bool
-	// Everyone says that something changed that every sidecar holds: settings, bundle or index.
+	// Everyone says that something changed that every sidecar holds: settings, bundle, egress or index.
 	Everyone bool
 	// Inbound holds workloads.
 	Inbound map[model.Key]bool
@@ -21,6 +22,8 @@ type Changes struct {
 	// Services and Endpoints hold services.
 	Services  map[model.Key]bool
 	Endpoints map[model.Key]bool
+	// Addresses holds IP addresses at which something may differ.
+	Addresses map[netip.Addr]bool
 }
 
 // Empty says that nothing differs.
@@ -38,6 +41,7 @@ func (c *Changes) Merge(o *Changes) *Changes {
 		Access:        union(c.Access, o.Access),
 		Services:      union(c.Services, o.Services),
 		Endpoints:     union(c.Endpoints, o.Endpoints),
+		Addresses:     union(c.Addresses, o.Addresses),
 	}
 }
 
@@ -46,14 +50,27 @@ func Diff(before, now *State) *Changes {
 	if before == nil {
 		return &Changes{All: true}
 	}
-	return &Changes{
-		Everyone:      differ(before.mesh, now.mesh) || differ(before.bundle, now.bundle) || diffIndex(before, now),
+	c := &Changes{
+		Everyone: differ(before.mesh, now.mesh) || differ(before.bundle, now.bundle) || differ(before.egress, now.egress) ||
+			diffIndex(before, now),
 		DefaultAccess: differ(before.closed, now.closed),
 		Inbound:       diffMap(before.inbound, now.inbound),
 		Access:        diffAccess(before, now),
 		Services:      diffMap(before.services, now.services),
 		Endpoints:     diffMap(before.endpoints, now.endpoints),
+		Addresses:     map[netip.Addr]bool{},
 	}
+	for k := range c.Endpoints {
+		diffAddresses(c.Addresses, before.endpoints[k], now.endpoints[k])
+	}
+	for k := range c.Services { // the protocol of a port is the service's
+		if samePorts(before.services[k], now.services[k]) {
+			continue
+		}
+		diffAddresses(c.Addresses, before.endpoints[k], nil)
+		diffAddresses(c.Addresses, nil, now.endpoints[k])
+	}
+	return c
 }
 
 func differ(a, b *Resource) bool {

@@ -17,6 +17,7 @@ func Next(before *State, w *World) *State {
 		world:     w,
 		mesh:      keep(before.mesh, w.mesh()),
 		bundle:    keep(before.bundle, w.bundle()),
+		egress:    keep(before.egress, w.egress()),
 		closed:    keep(before.closed, w.defaultAccess()),
 		services:  maps.Clone(before.services),
 		endpoints: maps.Clone(before.endpoints),

@@ -37,7 +37,7 @@ func next(t *rapid.T, w compile.World) *compile.World {
 	w.Vector.Policy.Seq++
 	m := anyMeta(t)
 	gone := rapid.IntRange(0, 3).Draw(t, "gone") == 0
-	switch rapid.IntRange(0, 6).Draw(t, "kind") {
+	switch rapid.IntRange(0, 7).Draw(t, "kind") {
 	case 0:
 		w.Services = set(w.Services, m.Key, gone, &model.Service{Meta: m, Accounts: anyNames(t), Ports: anyPorts(t)})
 	case 1, 2:
@@ -55,12 +55,17 @@ func next(t *rapid.T, w compile.World) *compile.World {
 		}
 		w.Policies = set(w.Policies, m.Key, gone, p)
 	case 5:
-		w.Mesh = &model.MeshConfig{Meta: m, Access: model.AccessDefault(rapid.IntRange(0, 2).Draw(t, "access"))}
+		w.Mesh = &model.MeshConfig{
+			Meta: m, Access: model.AccessDefault(rapid.IntRange(0, 2).Draw(t, "access")),
+			MTLS: model.MTLSMode(rapid.IntRange(0, 3).Draw(t, "mtls")), Egress: model.EgressMode(rapid.IntRange(0, 2).Draw(t, "egress")),
+		}
 		if gone {
 			w.Mesh = nil
 		}
 	case 6:
 		w.Bundle = &compile.Bundle{TrustDomain: rapid.SampledFrom([]string{"one", "two"}).Draw(t, "td"), Authorities: [][]byte{[]byte(m.Etag)}}
+	case 7:
+		w.Externals = set(w.Externals, m.Key, gone, &model.ExternalService{Meta: m, Hosts: anyNames(t), Ports: []uint16{443}})
 	}
 	return &w
 }
@@ -128,6 +133,15 @@ func TestStepsEqualFullCompile(t *testing.T) {
 
 // checkDiff compares Diff with the versions that a sidecar would see.
 func checkDiff(t *rapid.T, before, now *compile.State, c *compile.Changes) {
+	if before.Egress().Version != now.Egress().Version && !c.Everyone {
+		t.Fatal("egress changed unnoticed")
+	}
+	for last := range byte(4) {
+		a := netip.AddrFrom4([4]byte{10, 0, 0, last})
+		if before.Address(a).Version != now.Address(a).Version && !c.Addresses[a] {
+			t.Fatalf("address %s changed unnoticed", a)
+		}
+	}
 	for _, ns := range []string{"x", "y"} {
 		for _, n := range names {
 			k := model.Key{Namespace: ns, Name: n}

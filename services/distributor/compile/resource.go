@@ -13,6 +13,7 @@ const (
 	NameInbound = "inbound"
 	NameAccess  = "access"
 	NameBundle  = "bundle"
+	NameEgress  = "egress"
 )
 
 // ServiceName is the name of a service's body.
@@ -20,6 +21,9 @@ func ServiceName(k model.Key) string { return "service/" + k.String() }
 
 // EndpointsName is the name of a service's endpoints.
 func EndpointsName(k model.Key) string { return "endpoints/" + k.String() }
+
+// AddressName is the name of what is at an IP address.
+func AddressName(a netip.Addr) string { return "address/" + a.String() }
 
 // Resource is one unit of configuration with a version of its own. It is immutable.
 type Resource struct {
@@ -31,7 +35,7 @@ type Resource struct {
 	MadeFrom model.Vector
 	// Origins are the objects that the body was made from, in order of kind and key.
 	Origins []model.Ref
-	// Body is one of *Mesh, *Inbound, *Access, *TrustBundle, *Service, *EndpointSet.
+	// Body is one of *Mesh, *Inbound, *Access, *TrustBundle, *Service, *EndpointSet, *Address, *Egress.
 	Body Body
 }
 
@@ -154,6 +158,38 @@ type Endpoint struct {
 	ID       string
 	Unknown  bool
 	Draining bool
+}
+
+// Address is what the mesh has at one IP address: nothing, without ports.
+type Address struct {
+	Address netip.Addr
+	// Ports in order of target port, each once.
+	Ports []AddressPort
+}
+
+// AddressPort is one program's port at an address.
+type AddressPort struct {
+	// Service is "namespace/name".
+	Service  string
+	Protocol model.Protocol
+	Endpoint Endpoint
+}
+
+// Egress says what may be called outside of the mesh.
+type Egress struct {
+	Strict bool
+	// Services in order of name.
+	Services []ExternalService
+}
+
+// ExternalService is a destination outside of the mesh.
+type ExternalService struct {
+	// Name is "namespace/name".
+	Name string
+	// Hosts, Addresses (as CIDR) and Ports, each in ascending order and each once.
+	Hosts     []string
+	Addresses []string
+	Ports     []uint16
 }
 
 // Shard is a part of the index.

@@ -9,12 +9,14 @@ type State struct {
 	world     *World
 	mesh      *Resource
 	bundle    *Resource
+	egress    *Resource
 	closed    *Resource // access of accounts that no policy selects
 	services  map[model.Key]*Resource
 	endpoints map[model.Key]*Resource
 	inbound   map[model.Key]*Resource
 	access    map[Account]*Resource // only of accounts that a policy selects
 	index     [Shards]*Shard
+	addresses addresses
 }
 
 // Vector is the state of the sources that this was compiled from.
@@ -25,6 +27,9 @@ func (s *State) Mesh() *Resource { return s.mesh }
 
 // Bundle is the trust bundle.
 func (s *State) Bundle() *Resource { return s.bundle }
+
+// Egress is what may be called outside of the mesh.
+func (s *State) Egress() *Resource { return s.egress }
 
 // Access is who may do what at workloads of an account, whether or not there are any.
 func (s *State) Access(a Account) *Resource {
@@ -68,7 +73,7 @@ func (s *State) Workloads() map[model.Key]*model.Workload { return s.world.Workl
 
 // Resources is the number of compiled resources.
 func (s *State) Resources() int {
-	return 3 + len(s.services) + len(s.endpoints) + len(s.inbound) + len(s.access)
+	return 4 + len(s.services) + len(s.endpoints) + len(s.inbound) + len(s.access)
 }
 
 // Closure is everything that a subscription to one service needs, applied together: its body, its endpoints, and the endpoints

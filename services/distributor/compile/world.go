@@ -13,6 +13,8 @@ type World struct {
 	Workloads map[model.Key]*model.Workload
 	Routes    map[model.Key]*model.Route
 	Policies  map[model.Key]*model.AccessPolicy
+	// Externals are the external services.
+	Externals map[model.Key]*model.ExternalService
 	// Mesh is nil when nobody wrote one: all defaults hold.
 	Mesh *model.MeshConfig
 	// Bundle is never nil in a complete world.

@@ -88,6 +88,10 @@ func resourceToProto(r *compile.Resource) *configpb.Resource {
 		out.Body = &configpb.Resource_Bundle{Bundle: &configpb.TrustBundle{TrustDomain: b.TrustDomain, X509Authorities: b.Authorities}}
 	case *compile.Service:
 		out.Body = &configpb.Resource_Service{Service: serviceToProto(b)}
+	case *compile.Address:
+		out.Body = &configpb.Resource_Address{Address: addressToProto(b)}
+	case *compile.Egress:
+		out.Body = &configpb.Resource_Egress{Egress: egressToProto(b)}
 	case *compile.EndpointSet:
 		out.Body = &configpb.Resource_Endpoints{Endpoints: endpointsToProto(b)}
 	}
@@ -136,11 +140,38 @@ func serviceToProto(b *compile.Service) *configpb.Service {
 
 func endpointsToProto(b *compile.EndpointSet) *configpb.EndpointSet {
 	out := &configpb.EndpointSet{Service: b.Service, Ids: b.IDs}
-	for _, e := range b.Endpoints {
-		out.Endpoints = append(out.Endpoints, &configpb.Endpoint{
-			Workload: e.Workload, Address: e.Address.AsSlice(), MeshPort: uint32(e.MeshPort), Port: uint32(e.Port),
-			TargetPort: uint32(e.TargetPort), Labels: e.Labels, Id: e.ID, Unknown: e.Unknown, Draining: e.Draining, Udp: e.UDP,
+	for i := range b.Endpoints {
+		out.Endpoints = append(out.Endpoints, endpointToProto(&b.Endpoints[i]))
+	}
+	return out
+}
+
+func endpointToProto(e *compile.Endpoint) *configpb.Endpoint {
+	return &configpb.Endpoint{
+		Workload: e.Workload, Address: e.Address.AsSlice(), MeshPort: uint32(e.MeshPort), Port: uint32(e.Port),
+		TargetPort: uint32(e.TargetPort), Labels: e.Labels, Id: e.ID, Unknown: e.Unknown, Draining: e.Draining, Udp: e.UDP,
+	}
+}
+
+func addressToProto(b *compile.Address) *configpb.Address {
+	out := &configpb.Address{Address: b.Address.String()}
+	for i := range b.Ports {
+		p := &b.Ports[i]
+		out.Ports = append(out.Ports, &configpb.AddressPort{
+			Service: p.Service, Protocol: typepb.Protocol(p.Protocol), Endpoint: endpointToProto(&p.Endpoint),
 		})
+	}
+	return out
+}
+
+func egressToProto(b *compile.Egress) *configpb.Egress {
+	out := &configpb.Egress{Strict: b.Strict}
+	for _, s := range b.Services {
+		to := &configpb.ExternalService{Name: s.Name, Hosts: s.Hosts, Addresses: s.Addresses}
+		for _, p := range s.Ports {
+			to.Ports = append(to.Ports, uint32(p))
+		}
+		out.Services = append(out.Services, to)
 	}
 	return out
 }

@@ -28,6 +28,8 @@ type Config struct {
 	UpdateBytes int
 	// MaxServices bounds the subscriptions of one sidecar.
 	MaxServices int
+	// MaxAddresses bounds the IP addresses that one sidecar asks about.
+	MaxAddresses int
 	// MoveWithin bounds the time that sidecars are given to leave a draining replica.
 	MoveWithin time.Duration
 }
@@ -42,6 +44,7 @@ func Default() Config {
 		CatchUp:        30 * time.Second,
 		UpdateBytes:    1 << 20,
 		MaxServices:    10_000,
+		MaxAddresses:   10_000,
 		MoveWithin:     5 * time.Second,
 	}
 }

@@ -3,6 +3,7 @@ package fanout_test
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -27,6 +28,8 @@ var pieces = []string{
 	"route x/b service=b\nrule backends=c,none",
 	"policy x/me account=me\nallow from=a",
 	"mesh access=deny",
+	"workload x/a-2 account=a services=a address=10.0.0.2 mesh=15009 ports=80",
+	"external x/pay hosts=pay.example ports=443",
 }
 
 // TestSidecarEndsUpWithWhatTheWorldSays takes a sidecar through changes, subscriptions, refusals to answer and moves between
@@ -46,10 +49,17 @@ func TestSidecarEndsUpWithWhatTheWorldSays(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := fanouttest.New(t, "x", "me")
 		s.Connect(conns[0])
-		names := map[string]bool{}
+		names, places := map[string]bool{}, map[string]bool{}
 		for range rapid.IntRange(0, 12).Draw(rt, "steps") {
 			name := rapid.SampledFrom([]string{"x/a", "x/b", "x/c", "x/none"}).Draw(rt, "service")
-			switch rapid.IntRange(0, 5).Draw(rt, "step") {
+			place := rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2", "192.0.2.1"}).Draw(rt, "address")
+			switch rapid.IntRange(0, 7).Draw(rt, "step") {
+			case 4:
+				s.Ask([]string{place}, nil)
+				places[place] = true
+			case 5:
+				s.Ask(nil, []string{place})
+				delete(places, place)
 			case 0:
 				s.Subscribe([]string{name}, nil)
 				names[name] = true
@@ -67,7 +77,7 @@ func TestSidecarEndsUpWithWhatTheWorldSays(t *testing.T) {
 			}
 		}
 		s.Silence(false)
-		want := wanted(replicas[0].state, names)
+		want := wanted(replicas[0].state, names, places)
 		s.Until(fmt.Sprint("state ", want), func(v fanouttest.View) bool {
 			got := map[string]string{}
 			for name, r := range v.Held {
@@ -80,11 +90,11 @@ func TestSidecarEndsUpWithWhatTheWorldSays(t *testing.T) {
 }
 
 // wanted is what the sidecar x/me should hold.
-func wanted(state *compile.State, services map[string]bool) map[string]string {
+func wanted(state *compile.State, services, places map[string]bool) map[string]string {
 	account := compile.Account{Namespace: "x", Name: "me"}
 	out := map[string]string{}
 	for _, r := range []*compile.Resource{
-		state.Mesh(), state.Bundle(), state.Access(account), state.Inbound(compiletest.Key("x/me"), "me"),
+		state.Mesh(), state.Bundle(), state.Egress(), state.Access(account), state.Inbound(compiletest.Key("x/me"), "me"),
 	} {
 		out[r.Name] = r.Version
 	}
@@ -92,6 +102,10 @@ func wanted(state *compile.State, services map[string]bool) map[string]string {
 		for _, r := range state.Closure(compiletest.Key(name)) {
 			out[r.Name] = r.Version
 		}
+	}
+	for a := range places {
+		r := state.Address(netip.MustParseAddr(a))
+		out[r.Name] = r.Version
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
@@ -36,7 +37,7 @@ func (r *receiver) serve(s *session) {
 func (s *session) handle(request *configpb.StreamRequest) error {
 	switch r := request.GetRequest().(type) {
 	case *configpb.StreamRequest_Subscribe:
-		return s.subscribe(r.Subscribe.GetAdd(), r.Subscribe.GetRemove())
+		return s.subscribe(r.Subscribe)
 	case *configpb.StreamRequest_Ack:
 		return s.ack(r.Ack)
 	case *configpb.StreamRequest_Open:
@@ -57,6 +58,21 @@ func keys(field string, names []string) ([]model.Key, error) {
 			continue
 		}
 		out = append(out, model.Key{Namespace: ns, Name: name})
+	}
+	return out, fault.InvalidFields("subscription", problems)
+}
+
+// addressList reads IP addresses in their one spelling, which is also how their resources are named.
+func addressList(field string, texts []string) ([]netip.Addr, error) {
+	out := make([]netip.Addr, 0, len(texts))
+	var problems []fault.Field
+	for i, text := range texts {
+		a, err := netip.ParseAddr(text)
+		if err != nil || a.Zone() != "" || a.Is4In6() || a.String() != text {
+			problems = append(problems, fault.Field{Path: fmt.Sprintf("%s[%d]", field, i), Problem: fmt.Sprintf("%q is not an IP address in its shortest form", text)})
+			continue
+		}
+		out = append(out, a)
 	}
 	return out, fault.InvalidFields("subscription", problems)
 }

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -29,19 +30,20 @@ type session struct {
 	endOnce sync.Once
 	err     error // why; read after ended
 
-	mu       sync.Mutex
-	wants    wants
-	subs     map[model.Key]bool
-	sent     map[string]string // version of each resource that the sidecar was sent or said to hold
-	index    [compile.Shards]string
-	unknown  map[model.Key]bool // subscriptions answered with "no such service"
-	nonce    uint64
-	inflight *inflight
-	started  bool      // an update has been sent
-	asked    bool      // subscriptions changed since the last update
-	partial  bool      // the last update left something out for its size
-	digest   bool      // it is time to say that all is as it was
-	dirty    time.Time // when the oldest change that concerns this sidecar and is not sent was compiled; zero: none
+	mu        sync.Mutex
+	wants     wants
+	subs      map[model.Key]bool
+	sent      map[string]string // version of each resource that the sidecar was sent or said to hold
+	index     [compile.Shards]string
+	addresses map[netip.Addr]bool
+	unknown   map[model.Key]bool // subscriptions answered with "no such service"
+	nonce     uint64
+	inflight  *inflight
+	started   bool      // an update has been sent
+	asked     bool      // subscriptions changed since the last update
+	partial   bool      // the last update left something out for its size
+	digest    bool      // it is time to say that all is as it was
+	dirty     time.Time // when the oldest change that concerns this sidecar and is not sent was compiled; zero: none
 	// acked is the vector of the newest complete update that was acknowledged on this stream, with its generation.
 	acked     model.Vector
 	ackedGen  uint64
@@ -114,12 +116,20 @@ func (s *session) poke() {
 }
 
 // subscribe changes the subscriptions.
-func (s *session) subscribe(add, remove []string) error {
-	adding, err := keys("subscribe.add", add)
+func (s *session) subscribe(r *configpb.Subscribe) error {
+	adding, err := keys("subscribe.add", r.GetAdd())
 	if err != nil {
 		return err
 	}
-	removing, err := keys("subscribe.remove", remove)
+	removing, err := keys("subscribe.remove", r.GetRemove())
+	if err != nil {
+		return err
+	}
+	addAddresses, err := addressList("subscribe.add_addresses", r.GetAddAddresses())
+	if err != nil {
+		return err
+	}
+	removeAddresses, err := addressList("subscribe.remove_addresses", r.GetRemoveAddresses())
 	if err != nil {
 		return err
 	}
@@ -135,6 +145,15 @@ func (s *session) subscribe(add, remove []string) error {
 	}
 	if len(s.subs) > s.hub.cfg.MaxServices {
 		return fault.New(fault.Invalid, "a sidecar may subscribe to %d services at most", s.hub.cfg.MaxServices)
+	}
+	for _, a := range removeAddresses {
+		delete(s.addresses, a)
+	}
+	for _, a := range addAddresses {
+		s.addresses[a] = true
+	}
+	if len(s.addresses) > s.hub.cfg.MaxAddresses {
+		return fault.New(fault.Invalid, "a sidecar may subscribe to %d addresses at most", s.hub.cfg.MaxAddresses)
 	}
 	s.asked = true
 	s.poke()

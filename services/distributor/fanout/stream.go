@@ -3,6 +3,7 @@ package fanout
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -93,11 +94,12 @@ func (h *Hub) newSession(caller rpc.Caller, open *configpb.Open) (*session, erro
 	s := &session{
 		hub: h, key: key, account: account, opened: h.deps.Now(), build: open.GetBuildVersion(), floor: floor,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		wants:   wants{workload: key, account: account},
-		subs:    map[model.Key]bool{},
-		sent:    map[string]string{},
-		unknown: map[model.Key]bool{},
-		nacks:   map[string]*configpb.Nack{},
+		wants:     wants{workload: key, account: account},
+		subs:      map[model.Key]bool{},
+		sent:      map[string]string{},
+		addresses: map[netip.Addr]bool{},
+		unknown:   map[model.Key]bool{},
+		nacks:     map[string]*configpb.Nack{},
 
 		svidUntil: open.GetSvidExpireSeconds(),
 	}
@@ -109,7 +111,7 @@ func (h *Hub) newSession(caller rpc.Caller, open *configpb.Open) (*session, erro
 			s.index[v.GetShard()] = v.GetVersion()
 		}
 	}
-	return s, s.subscribe(open.GetServices(), nil)
+	return s, s.subscribe(&configpb.Subscribe{Add: open.GetServices(), AddAddresses: open.GetAddresses()})
 }
 
 // waitState waits for a first state for a moment: a control plane that has just started has one soon, and a replica that

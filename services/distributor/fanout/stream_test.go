@@ -21,7 +21,7 @@ func TestFirstUpdatesHoldWhatIsAskedFor(t *testing.T) {
 	s.Connect(r.conn("x/web")) // before there is a state: the stream waits
 	r.publish(at(1, 1), shop)
 	v := s.Reached(at(1, 1))
-	want := []string{"access", "bundle", "endpoints/x/db", "inbound", "mesh", "service/x/db"}
+	want := []string{"access", "bundle", "egress", "endpoints/x/db", "inbound", "mesh", "service/x/db"}
 	if diff := cmp.Diff(want, v.Names()); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
 	}
@@ -233,7 +233,7 @@ func TestLargeStatesComeInParts(t *testing.T) {
 	s := fanouttest.New(t, "x", "job", names...)
 	s.Connect(r.conn("x/job"))
 	v := s.Reached(at(1, 1))
-	if len(v.Held) != 4+40 || len(v.Index) != 20 {
+	if len(v.Held) != 5+40 || len(v.Index) != 20 {
 		t.Errorf("holds %d resources and %d services in the index", len(v.Held), len(v.Index))
 	}
 	if v.Updates < 20 {
@@ -336,4 +336,45 @@ func TestStreamsThatCannotBeginEnd(t *testing.T) {
 			t.Errorf("want InvalidArgument, got %v", err)
 		}
 	})
+}
+
+func TestAddressesAreAnsweredAlways(t *testing.T) {
+	r := newReplica(t, testca.New(t, "weft.local"), config(), 0)
+	r.publish(at(1, 1), shop)
+	s := fanouttest.New(t, "x", "me")
+	s.Connect(r.conn("x/job"))
+	s.Reached(at(1, 1))
+	s.Ask([]string{"10.0.0.2", "192.0.2.9"}, nil)
+	v := s.Until("answers", func(v fanouttest.View) bool {
+		return v.Held["address/10.0.0.2"] != nil && v.Held["address/192.0.2.9"] != nil
+	})
+	ports := v.Held["address/10.0.0.2"].GetAddress().GetPorts()
+	if len(ports) != 1 || ports[0].GetService() != "x/db" || ports[0].GetEndpoint().GetWorkload() != "db-1" || ports[0].GetEndpoint().GetTargetPort() != 6379 {
+		t.Errorf("at 10.0.0.2: %v", ports)
+	}
+	if ports := v.Held["address/192.0.2.9"].GetAddress().GetPorts(); len(ports) != 0 {
+		t.Errorf("outside: %v", ports)
+	}
+	before := v.Updates
+	r.publish(at(1, 2), shop+"workload x/web-2 account=web services=web address=10.0.0.9 mesh=15008 ports=8080")
+	r.publish(at(1, 3), shop+"workload x/db-2 account=db services=db address=192.0.2.9 mesh=15008 ports=6379")
+	v = s.Until("news of the address", func(v fanouttest.View) bool { return len(v.Held["address/192.0.2.9"].GetAddress().GetPorts()) == 1 })
+	if got := v.Updates - before; got > 2 {
+		t.Errorf("%d updates", got)
+	}
+	s.Ask(nil, []string{"192.0.2.9"})
+	s.Until("removal", func(v fanouttest.View) bool { return v.Held["address/192.0.2.9"] == nil })
+}
+
+func TestAddressesMustBeSpelledShortly(t *testing.T) {
+	r := newReplica(t, testca.New(t, "weft.local"), config(), 0)
+	r.publish(at(1, 1), shop)
+	for _, text := range []string{"web", "::ffff:10.0.0.1", "fe80::1%eth0", "2001:DB8::1"} {
+		s := fanouttest.New(t, "x", "me")
+		s.Connect(r.conn("x/job"))
+		s.Ask([]string{text}, nil)
+		if err := s.Ended(); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "add_addresses[0]") {
+			t.Errorf("%s: got %v", text, err)
+		}
+	}
 }

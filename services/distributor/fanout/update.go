@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -81,18 +82,23 @@ type builder struct {
 func (b *builder) build() error {
 	s := b.session
 	own := b.state.Inbound(s.key, s.account.Name)
-	if err := b.add(b.state.Mesh(), b.state.Bundle(), own, b.state.Access(s.account)); err != nil {
+	if err := b.add(b.state.Mesh(), b.state.Bundle(), b.state.Egress(), own, b.state.Access(s.account)); err != nil {
 		return err
 	}
 	if err := b.addIndex(); err != nil {
 		return err
 	}
-	w := wants{workload: s.key, account: s.account, services: map[model.Key]bool{}, endpoints: map[model.Key]bool{}}
+	w := wants{
+		workload: s.key, account: s.account, services: map[model.Key]bool{}, endpoints: map[model.Key]bool{}, addresses: maps.Clone(s.addresses),
+	}
 	for _, k := range slices.SortedFunc(maps.Keys(s.subs), compareKeys) {
 		w.services[k] = true
 		if err := b.addService(k, w.endpoints); err != nil {
 			return err
 		}
+	}
+	if err := b.addAddresses(); err != nil {
+		return err
 	}
 	s.wants = w
 	if !b.full {
@@ -119,9 +125,11 @@ func (b *builder) add(resources ...*compile.Resource) error {
 	return nil
 }
 
-// encode shares bytes between sidecars, but for the resource of an unregistered workload, which is made anew each time.
+// encode shares bytes between sidecars, but for what is made anew each time: the resource of an unregistered workload, and what
+// is at an address.
 func (b *builder) encode(r *compile.Resource) ([]byte, error) {
-	if r.Name == compile.NameInbound && !b.state.Registered(b.session.key) {
+	_, address := r.Body.(*compile.Address)
+	if address || r.Name == compile.NameInbound && !b.state.Registered(b.session.key) {
 		return (&encoder{}).resource(r)
 	}
 	return b.session.hub.encoder.resource(r)
@@ -177,6 +185,21 @@ func (b *builder) addService(k model.Key, endpoints map[model.Key]bool) error {
 		return nil
 	}
 	return b.add(closure...)
+}
+
+// addAddresses adds what is at the addresses that were asked for, also when it is nothing.
+func (b *builder) addAddresses() error {
+	for _, a := range slices.SortedFunc(maps.Keys(b.session.addresses), netip.Addr.Compare) {
+		r := b.state.Address(a)
+		b.wanted[r.Name] = true
+		if b.session.sent[r.Name] == r.Version || b.large() {
+			continue
+		}
+		if err := b.add(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // answerUnknown says once that there is no such service. What the sidecar holds of it is removed with the rest.

@@ -1,6 +1,8 @@
 package fanout
 
 import (
+	"net/netip"
+
 	"github.com/weft-mesh/weft/services/distributor/compile"
 	"github.com/weft-mesh/weft/services/internal/model"
 )
@@ -11,6 +13,7 @@ type wants struct {
 	account   compile.Account
 	services  map[model.Key]bool // bodies
 	endpoints map[model.Key]bool // of the bodies and of every backend that they name
+	addresses map[netip.Addr]bool
 }
 
 // touched says whether a change concerns the sidecar; state is the current one.
@@ -18,7 +21,7 @@ func (w wants) touched(c *compile.Changes, state *compile.State) bool {
 	return c.All || c.Everyone ||
 		c.Inbound[w.workload] || c.Access[w.account] ||
 		c.DefaultAccess && !state.Selected(w.account) ||
-		meet(w.services, c.Services) || meet(w.endpoints, c.Endpoints)
+		meet(w.services, c.Services) || meet(w.endpoints, c.Endpoints) || meet(w.addresses, c.Addresses)
 }
 
 // refers says whether a resource of the sidecar, by name, is part of a change.
@@ -42,11 +45,16 @@ func (w wants) refers(name string, c *compile.Changes) bool {
 			return true
 		}
 	}
-	return c.Everyone && (name == compile.NameMesh || name == compile.NameBundle || isShard(name))
+	for a := range c.Addresses {
+		if name == compile.AddressName(a) {
+			return true
+		}
+	}
+	return c.Everyone && (name == compile.NameMesh || name == compile.NameBundle || name == compile.NameEgress || isShard(name))
 }
 
 // meet says whether two sets have something in common.
-func meet(a, b map[model.Key]bool) bool {
+func meet[K comparable](a, b map[K]bool) bool {
 	if len(a) > len(b) {
 		a, b = b, a
 	}

@@ -47,6 +47,9 @@ func policyChange(c *policypb.Change) change {
 	case *policypb.Change_MeshConfig:
 		v, err := modelpb.MeshConfigFromProto(o.MeshConfig)
 		return change{model.KindMeshConfig, v.Key, &v, err}
+	case *policypb.Change_ExternalService:
+		v, err := modelpb.ExternalServiceFromProto(o.ExternalService)
+		return change{model.KindExternalService, v.Key, &v, err}
 	case *policypb.Change_Removed:
 		return removed(o.Removed)
 	default:

@@ -23,6 +23,7 @@ type catalogue struct {
 	routes    objects[model.Route]
 	policies  objects[model.AccessPolicy]
 	meshes    objects[model.MeshConfig]
+	externals objects[model.ExternalService]
 }
 
 // objects is a map that is cloned before the first write after it was handed out.
@@ -100,6 +101,8 @@ func (w *world) commit(st step) {
 			w.policies.put(c, before.policies.m, nobody)
 		case model.KindMeshConfig:
 			w.meshes.put(c, before.meshes.m, ignore)
+		case model.KindExternalService:
+			w.externals.put(c, before.externals.m, ignore)
 		case kindBundle:
 			w.bundle, _ = c.object.(*compile.Bundle)
 		}
@@ -125,6 +128,7 @@ func (w *catalogue) reset(of model.Source) (before catalogue) {
 		before.services.m, before.workloads.m = w.services.clear(), w.workloads.clear()
 	case model.SourcePolicy:
 		before.routes.m, before.policies.m, before.meshes.m = w.routes.clear(), w.policies.clear(), w.meshes.clear()
+		before.externals.m = w.externals.clear()
 	}
 	return before
 }
@@ -143,6 +147,7 @@ func (w *world) snapshot() *compile.World {
 		Routes:    w.routes.share(),
 		Policies:  w.policies.share(),
 		Mesh:      w.meshes.m[model.Key{Namespace: model.DefaultNamespace, Name: "default"}],
+		Externals: w.externals.share(),
 		Bundle:    w.bundle,
 	}
 }

@@ -90,11 +90,12 @@ func ParseEach(data []byte) []Parsed {
 // kinds makes an empty message of each kind.
 func kinds() map[string]Object {
 	return map[string]Object{
-		model.KindService:      &discoverypb.Service{},
-		model.KindWorkload:     &discoverypb.Workload{},
-		model.KindRoute:        &policypb.Route{},
-		model.KindAccessPolicy: &policypb.AccessPolicy{},
-		model.KindMeshConfig:   &policypb.MeshConfig{},
+		model.KindService:         &discoverypb.Service{},
+		model.KindWorkload:        &discoverypb.Workload{},
+		model.KindRoute:           &policypb.Route{},
+		model.KindAccessPolicy:    &policypb.AccessPolicy{},
+		model.KindMeshConfig:      &policypb.MeshConfig{},
+		model.KindExternalService: &policypb.ExternalService{},
 	}
 }
 

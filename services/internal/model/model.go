@@ -12,11 +12,12 @@ const DefaultNamespace = "default"
 
 // Kinds, as in manifests.
 const (
-	KindService      = "Service"
-	KindWorkload     = "Workload"
-	KindRoute        = "Route"
-	KindAccessPolicy = "AccessPolicy"
-	KindMeshConfig   = "MeshConfig"
+	KindService         = "Service"
+	KindWorkload        = "Workload"
+	KindRoute           = "Route"
+	KindAccessPolicy    = "AccessPolicy"
+	KindMeshConfig      = "MeshConfig"
+	KindExternalService = "ExternalService"
 )
 
 // Key identifies an object within its kind.
@@ -239,6 +240,16 @@ const (
 	BalancingLeastRequest
 )
 
+// EgressMode is numbered as on the wire.
+type EgressMode uint8
+
+// The modes; unset is strict where mTLS is.
+const (
+	EgressUnset EgressMode = iota
+	EgressOpen
+	EgressStrict
+)
+
 // MeshConfig holds the settings of the mesh.
 type MeshConfig struct {
 	Meta
@@ -247,10 +258,22 @@ type MeshConfig struct {
 	Balancing Balancing
 	// RetryBudget is nil for the default of 20 % and 10 a second.
 	RetryBudget *RetryBudget
+	Egress      EgressMode
 }
 
 // RetryBudget bounds the load that retries add.
 type RetryBudget struct {
 	Percent      uint32
 	MinPerSecond uint32
+}
+
+// ExternalService is a destination outside of the mesh.
+type ExternalService struct {
+	Meta
+	// Hosts are DNS names; a leading "*." stands for one label or more.
+	Hosts []string
+	// Addresses are IP addresses or ranges; see ParseRange.
+	Addresses []string
+	// Ports; empty: every port.
+	Ports []uint16
 }

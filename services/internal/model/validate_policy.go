@@ -104,6 +104,9 @@ func (c *MeshConfig) Validate() []Violation {
 	if c.Balancing > BalancingLeastRequest {
 		v.add("spec.balancing", "must be peak_ewma, round_robin or least_request, or left out")
 	}
+	if c.Egress > EgressStrict {
+		v.add("spec.egress", "must be open or strict, or left out")
+	}
 	if b := c.RetryBudget; b != nil {
 		if b.Percent > 100 {
 			v.add("spec.retryBudget.percent", "%d is not allowed; must be 0 to 100", b.Percent)

@@ -103,6 +103,7 @@ func MeshConfigFromProto(p *policypb.MeshConfig) (model.MeshConfig, error) {
 			"allow or deny"),
 		Balancing: enum[model.Balancing](&d, "spec.balancing", spec.GetBalancing(), typepb.Balancing_BALANCING_LEAST_REQUEST,
 			"peak_ewma, round_robin or least_request"),
+		Egress: enum[model.EgressMode](&d, "spec.egress", spec.GetEgress(), typepb.EgressMode_EGRESS_MODE_STRICT, "open or strict"),
 	}
 	if b := spec.GetRetryBudget(); b != nil {
 		c.RetryBudget = &model.RetryBudget{Percent: b.GetPercent(), MinPerSecond: b.GetMinPerSecond()}
@@ -114,9 +115,36 @@ func MeshConfigFromProto(p *policypb.MeshConfig) (model.MeshConfig, error) {
 func MeshConfigToProto(c model.MeshConfig) *policypb.MeshConfig {
 	p := &policypb.MeshConfig{Metadata: metaToProto(c.Meta), Spec: &policypb.MeshConfigSpec{
 		Mtls: typepb.MtlsMode(c.MTLS), Access: typepb.AccessDefault(c.Access), Balancing: typepb.Balancing(c.Balancing),
+		Egress: typepb.EgressMode(c.Egress),
 	}}
 	if b := c.RetryBudget; b != nil {
 		p.Spec.RetryBudget = &policypb.RetryBudget{Percent: b.Percent, MinPerSecond: b.MinPerSecond}
+	}
+	return p
+}
+
+// ExternalServiceFromProto reads an external service.
+func ExternalServiceFromProto(p *policypb.ExternalService) (model.ExternalService, error) {
+	if p == nil {
+		return model.ExternalService{}, missing(model.KindExternalService)
+	}
+	var d decoder
+	spec := p.GetSpec()
+	e := model.ExternalService{Meta: d.meta(p.GetMetadata()), Hosts: texts(spec.GetHosts()), Addresses: texts(spec.GetAddresses())}
+	for i, n := range spec.GetPorts() {
+		e.Ports = append(e.Ports, d.port(index("spec.ports", i), n))
+	}
+	return e, d.done(model.KindExternalService, e.Meta)
+}
+
+// ExternalServiceToProto writes an external service.
+func ExternalServiceToProto(e model.ExternalService) *policypb.ExternalService {
+	p := &policypb.ExternalService{
+		Metadata: metaToProto(e.Meta),
+		Spec:     &policypb.ExternalServiceSpec{Hosts: texts(e.Hosts), Addresses: texts(e.Addresses)},
+	}
+	for _, n := range e.Ports {
+		p.Spec.Ports = append(p.Spec.Ports, uint32(n))
 	}
 	return p
 }

@@ -148,8 +148,10 @@ type Open struct {
 	BuildVersion string `protobuf:"bytes,7,opt,name=build_version,json=buildVersion,proto3" json:"build_version,omitempty"`
 	// End of validity of the sidecar's SVID in seconds since 1970, for people; resent in acks when it changes.
 	SvidExpireSeconds int64 `protobuf:"varint,8,opt,name=svid_expire_seconds,json=svidExpireSeconds,proto3" json:"svid_expire_seconds,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// IP addresses, as text, of which it is wanted from the start what the mesh has there.
+	Addresses     []string `protobuf:"bytes,9,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Open) Reset() {
@@ -238,6 +240,13 @@ func (x *Open) GetSvidExpireSeconds() int64 {
 	return 0
 }
 
+func (x *Open) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
 // IndexShardVersion is the version of one shard of the index.
 type IndexShardVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -293,15 +302,19 @@ func (x *IndexShardVersion) GetVersion() string {
 	return ""
 }
 
-// Subscribe changes the set of services whose bodies are held.
+// Subscribe changes the sets of services whose bodies, and of IP addresses whose content, are held.
 type Subscribe struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names to add ("namespace/service").
 	Add []string `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
 	// Names to remove.
-	Remove        []string `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Remove []string `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"`
+	// IP addresses to add, as text.
+	AddAddresses []string `protobuf:"bytes,3,rep,name=add_addresses,json=addAddresses,proto3" json:"add_addresses,omitempty"`
+	// IP addresses to remove.
+	RemoveAddresses []string `protobuf:"bytes,4,rep,name=remove_addresses,json=removeAddresses,proto3" json:"remove_addresses,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Subscribe) Reset() {
@@ -344,6 +357,20 @@ func (x *Subscribe) GetAdd() []string {
 func (x *Subscribe) GetRemove() []string {
 	if x != nil {
 		return x.Remove
+	}
+	return nil
+}
+
+func (x *Subscribe) GetAddAddresses() []string {
+	if x != nil {
+		return x.AddAddresses
+	}
+	return nil
+}
+
+func (x *Subscribe) GetRemoveAddresses() []string {
+	if x != nil {
+		return x.RemoveAddresses
 	}
 	return nil
 }
@@ -721,7 +748,7 @@ const file_weft_config_v1alpha1_config_proto_rawDesc = "" +
 	"\x04open\x18\x01 \x01(\v2\x1a.weft.config.v1alpha1.OpenH\x00R\x04open\x12?\n" +
 	"\tsubscribe\x18\x02 \x01(\v2\x1f.weft.config.v1alpha1.SubscribeH\x00R\tsubscribe\x12-\n" +
 	"\x03ack\x18\x03 \x01(\v2\x19.weft.config.v1alpha1.AckH\x00R\x03ackB\t\n" +
-	"\arequest\"\xdf\x03\n" +
+	"\arequest\"\xfd\x03\n" +
 	"\x04Open\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1a\n" +
 	"\bworkload\x18\x02 \x01(\tR\bworkload\x12\x1a\n" +
@@ -730,16 +757,19 @@ const file_weft_config_v1alpha1_config_proto_rawDesc = "" +
 	"\x0eindex_versions\x18\x05 \x03(\v2'.weft.config.v1alpha1.IndexShardVersionR\rindexVersions\x12<\n" +
 	"\aapplied\x18\x06 \x01(\v2\".weft.type.v1alpha1.RevisionVectorR\aapplied\x12#\n" +
 	"\rbuild_version\x18\a \x01(\tR\fbuildVersion\x12.\n" +
-	"\x13svid_expire_seconds\x18\b \x01(\x03R\x11svidExpireSeconds\x1aB\n" +
+	"\x13svid_expire_seconds\x18\b \x01(\x03R\x11svidExpireSeconds\x12\x1c\n" +
+	"\taddresses\x18\t \x03(\tR\taddresses\x1aB\n" +
 	"\x14InitialVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"C\n" +
 	"\x11IndexShardVersion\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"5\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\x85\x01\n" +
 	"\tSubscribe\x12\x10\n" +
 	"\x03add\x18\x01 \x03(\tR\x03add\x12\x16\n" +
-	"\x06remove\x18\x02 \x03(\tR\x06remove\"}\n" +
+	"\x06remove\x18\x02 \x03(\tR\x06remove\x12#\n" +
+	"\radd_addresses\x18\x03 \x03(\tR\faddAddresses\x12)\n" +
+	"\x10remove_addresses\x18\x04 \x03(\tR\x0fremoveAddresses\"}\n" +
 	"\x03Ack\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\x120\n" +
 	"\x05nacks\x18\x02 \x03(\v2\x1a.weft.config.v1alpha1.NackR\x05nacks\x12.\n" +

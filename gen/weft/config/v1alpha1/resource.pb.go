@@ -27,7 +27,7 @@ const (
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique among what one sidecar holds: "mesh", "inbound", "access", "bundle", "service/<ns>/<name>",
-	// "endpoints/<ns>/<name>".
+	// "endpoints/<ns>/<name>", "address/<ip>", "egress".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Hash of the content in Weft's own canonical form (not of these bytes).
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
@@ -45,6 +45,8 @@ type Resource struct {
 	//	*Resource_Bundle
 	//	*Resource_Service
 	//	*Resource_Endpoints
+	//	*Resource_Address
+	//	*Resource_Egress
 	Body          isResource_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -169,6 +171,24 @@ func (x *Resource) GetEndpoints() *EndpointSet {
 	return nil
 }
 
+func (x *Resource) GetAddress() *Address {
+	if x != nil {
+		if x, ok := x.Body.(*Resource_Address); ok {
+			return x.Address
+		}
+	}
+	return nil
+}
+
+func (x *Resource) GetEgress() *Egress {
+	if x != nil {
+		if x, ok := x.Body.(*Resource_Egress); ok {
+			return x.Egress
+		}
+	}
+	return nil
+}
+
 type isResource_Body interface {
 	isResource_Body()
 }
@@ -203,6 +223,16 @@ type Resource_Endpoints struct {
 	Endpoints *EndpointSet `protobuf:"bytes,15,opt,name=endpoints,proto3,oneof"`
 }
 
+type Resource_Address struct {
+	// What the mesh has at an IP address.
+	Address *Address `protobuf:"bytes,16,opt,name=address,proto3,oneof"`
+}
+
+type Resource_Egress struct {
+	// What may be called outside of the mesh.
+	Egress *Egress `protobuf:"bytes,17,opt,name=egress,proto3,oneof"`
+}
+
 func (*Resource_Mesh) isResource_Body() {}
 
 func (*Resource_Inbound) isResource_Body() {}
@@ -214,6 +244,10 @@ func (*Resource_Bundle) isResource_Body() {}
 func (*Resource_Service) isResource_Body() {}
 
 func (*Resource_Endpoints) isResource_Body() {}
+
+func (*Resource_Address) isResource_Body() {}
+
+func (*Resource_Egress) isResource_Body() {}
 
 // IndexShard is a part of the compact list of every service of the mesh. A name belongs to shard FNV-1a-32(name) mod 64, so
 // that one new service resends one shard.
@@ -1329,11 +1363,261 @@ func (x *Endpoint) GetUdp() bool {
 	return false
 }
 
+// Address is what the mesh has at one IP address, for programs that call workloads straight. Without ports it has nothing there:
+// the address is outside of the mesh. Loopback addresses have nothing: every program has its own.
+type Address struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address as text, without zone; an IPv4 address as such.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Ports of programs, in order of target port, each once. Where several workloads have registered the same one, the one that is
+	// most alive counts, then the first by service and workload.
+	Ports         []*AddressPort `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Address) Reset() {
+	*x = Address{}
+	mi := &file_weft_config_v1alpha1_resource_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Address) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Address) ProtoMessage() {}
+
+func (x *Address) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_config_v1alpha1_resource_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Address.ProtoReflect.Descriptor instead.
+func (*Address) Descriptor() ([]byte, []int) {
+	return file_weft_config_v1alpha1_resource_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Address) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Address) GetPorts() []*AddressPort {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+// AddressPort is one program's port.
+type AddressPort struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "namespace/name" of the service that it serves.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// How it speaks.
+	Protocol v1alpha1.Protocol `protobuf:"varint,2,opt,name=protocol,proto3,enum=weft.type.v1alpha1.Protocol" json:"protocol,omitempty"`
+	// The workload there. `draining` is for services; whoever calls the address still means this workload.
+	Endpoint      *Endpoint `protobuf:"bytes,3,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressPort) Reset() {
+	*x = AddressPort{}
+	mi := &file_weft_config_v1alpha1_resource_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressPort) ProtoMessage() {}
+
+func (x *AddressPort) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_config_v1alpha1_resource_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressPort.ProtoReflect.Descriptor instead.
+func (*AddressPort) Descriptor() ([]byte, []int) {
+	return file_weft_config_v1alpha1_resource_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AddressPort) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *AddressPort) GetProtocol() v1alpha1.Protocol {
+	if x != nil {
+		return x.Protocol
+	}
+	return v1alpha1.Protocol(0)
+}
+
+func (x *AddressPort) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+// Egress says what may be called outside of the mesh. Absent: everything, unless mTLS is strict.
+type Egress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only what a service here names.
+	Strict bool `protobuf:"varint,1,opt,name=strict,proto3" json:"strict,omitempty"`
+	// In order of name.
+	Services      []*ExternalService `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Egress) Reset() {
+	*x = Egress{}
+	mi := &file_weft_config_v1alpha1_resource_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Egress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Egress) ProtoMessage() {}
+
+func (x *Egress) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_config_v1alpha1_resource_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Egress.ProtoReflect.Descriptor instead.
+func (*Egress) Descriptor() ([]byte, []int) {
+	return file_weft_config_v1alpha1_resource_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Egress) GetStrict() bool {
+	if x != nil {
+		return x.Strict
+	}
+	return false
+}
+
+func (x *Egress) GetServices() []*ExternalService {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+// ExternalService is a destination outside of the mesh.
+type ExternalService struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "namespace/name".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Host names in lower case; a leading "*." stands for one label or more. A client that names such a host (TLS server name,
+	// HTTP Host) may reach the addresses that the sidecar resolves it to.
+	Hosts []string `protobuf:"bytes,2,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// IP addresses and ranges (CIDR) that may be called by whatever name.
+	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Ports; none: every port.
+	Ports         []uint32 `protobuf:"varint,4,rep,packed,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExternalService) Reset() {
+	*x = ExternalService{}
+	mi := &file_weft_config_v1alpha1_resource_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExternalService) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExternalService) ProtoMessage() {}
+
+func (x *ExternalService) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_config_v1alpha1_resource_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExternalService.ProtoReflect.Descriptor instead.
+func (*ExternalService) Descriptor() ([]byte, []int) {
+	return file_weft_config_v1alpha1_resource_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ExternalService) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExternalService) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *ExternalService) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *ExternalService) GetPorts() []uint32 {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
 var File_weft_config_v1alpha1_resource_proto protoreflect.FileDescriptor
 
 const file_weft_config_v1alpha1_resource_proto_rawDesc = "" +
 	"\n" +
-	"#weft/config/v1alpha1/resource.proto\x12\x14weft.config.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1eweft/type/v1alpha1/match.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"\x9a\x04\n" +
+	"#weft/config/v1alpha1/resource.proto\x12\x14weft.config.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1eweft/type/v1alpha1/match.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"\x8d\x05\n" +
 	"\bResource\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12?\n" +
@@ -1345,7 +1629,9 @@ const file_weft_config_v1alpha1_resource_proto_rawDesc = "" +
 	"\x06access\x18\f \x01(\v2\x1c.weft.config.v1alpha1.AccessH\x00R\x06access\x12;\n" +
 	"\x06bundle\x18\r \x01(\v2!.weft.config.v1alpha1.TrustBundleH\x00R\x06bundle\x129\n" +
 	"\aservice\x18\x0e \x01(\v2\x1d.weft.config.v1alpha1.ServiceH\x00R\aservice\x12A\n" +
-	"\tendpoints\x18\x0f \x01(\v2!.weft.config.v1alpha1.EndpointSetH\x00R\tendpointsB\x06\n" +
+	"\tendpoints\x18\x0f \x01(\v2!.weft.config.v1alpha1.EndpointSetH\x00R\tendpoints\x129\n" +
+	"\aaddress\x18\x10 \x01(\v2\x1d.weft.config.v1alpha1.AddressH\x00R\aaddress\x126\n" +
+	"\x06egress\x18\x11 \x01(\v2\x1c.weft.config.v1alpha1.EgressH\x00R\x06egressB\x06\n" +
 	"\x04body\"x\n" +
 	"\n" +
 	"IndexShard\x12\x14\n" +
@@ -1439,7 +1725,22 @@ const file_weft_config_v1alpha1_resource_proto_rawDesc = "" +
 	" \x01(\bR\x03udp\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3"
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\\\n" +
+	"\aAddress\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x127\n" +
+	"\x05ports\x18\x02 \x03(\v2!.weft.config.v1alpha1.AddressPortR\x05ports\"\x9d\x01\n" +
+	"\vAddressPort\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x128\n" +
+	"\bprotocol\x18\x02 \x01(\x0e2\x1c.weft.type.v1alpha1.ProtocolR\bprotocol\x12:\n" +
+	"\bendpoint\x18\x03 \x01(\v2\x1e.weft.config.v1alpha1.EndpointR\bendpoint\"c\n" +
+	"\x06Egress\x12\x16\n" +
+	"\x06strict\x18\x01 \x01(\bR\x06strict\x12A\n" +
+	"\bservices\x18\x02 \x03(\v2%.weft.config.v1alpha1.ExternalServiceR\bservices\"o\n" +
+	"\x0fExternalService\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05hosts\x18\x02 \x03(\tR\x05hosts\x12\x1c\n" +
+	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x14\n" +
+	"\x05ports\x18\x04 \x03(\rR\x05portsB=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3"
 
 var (
 	file_weft_config_v1alpha1_resource_proto_rawDescOnce sync.Once
@@ -1453,7 +1754,7 @@ func file_weft_config_v1alpha1_resource_proto_rawDescGZIP() []byte {
 	return file_weft_config_v1alpha1_resource_proto_rawDescData
 }
 
-var file_weft_config_v1alpha1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_weft_config_v1alpha1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_weft_config_v1alpha1_resource_proto_goTypes = []any{
 	(*Resource)(nil),                // 0: weft.config.v1alpha1.Resource
 	(*IndexShard)(nil),              // 1: weft.config.v1alpha1.IndexShard
@@ -1471,53 +1772,63 @@ var file_weft_config_v1alpha1_resource_proto_goTypes = []any{
 	(*Backend)(nil),                 // 13: weft.config.v1alpha1.Backend
 	(*EndpointSet)(nil),             // 14: weft.config.v1alpha1.EndpointSet
 	(*Endpoint)(nil),                // 15: weft.config.v1alpha1.Endpoint
-	nil,                             // 16: weft.config.v1alpha1.Inbound.LabelsEntry
-	nil,                             // 17: weft.config.v1alpha1.Backend.LabelsEntry
-	nil,                             // 18: weft.config.v1alpha1.Endpoint.LabelsEntry
-	(*v1alpha1.RevisionVector)(nil), // 19: weft.type.v1alpha1.RevisionVector
-	(*v1alpha1.ObjectRef)(nil),      // 20: weft.type.v1alpha1.ObjectRef
-	(v1alpha1.MtlsMode)(0),          // 21: weft.type.v1alpha1.MtlsMode
-	(v1alpha1.Balancing)(0),         // 22: weft.type.v1alpha1.Balancing
-	(v1alpha1.Protocol)(0),          // 23: weft.type.v1alpha1.Protocol
-	(*v1alpha1.PathMatch)(nil),      // 24: weft.type.v1alpha1.PathMatch
-	(*v1alpha1.HeaderMatch)(nil),    // 25: weft.type.v1alpha1.HeaderMatch
-	(*durationpb.Duration)(nil),     // 26: google.protobuf.Duration
+	(*Address)(nil),                 // 16: weft.config.v1alpha1.Address
+	(*AddressPort)(nil),             // 17: weft.config.v1alpha1.AddressPort
+	(*Egress)(nil),                  // 18: weft.config.v1alpha1.Egress
+	(*ExternalService)(nil),         // 19: weft.config.v1alpha1.ExternalService
+	nil,                             // 20: weft.config.v1alpha1.Inbound.LabelsEntry
+	nil,                             // 21: weft.config.v1alpha1.Backend.LabelsEntry
+	nil,                             // 22: weft.config.v1alpha1.Endpoint.LabelsEntry
+	(*v1alpha1.RevisionVector)(nil), // 23: weft.type.v1alpha1.RevisionVector
+	(*v1alpha1.ObjectRef)(nil),      // 24: weft.type.v1alpha1.ObjectRef
+	(v1alpha1.MtlsMode)(0),          // 25: weft.type.v1alpha1.MtlsMode
+	(v1alpha1.Balancing)(0),         // 26: weft.type.v1alpha1.Balancing
+	(v1alpha1.Protocol)(0),          // 27: weft.type.v1alpha1.Protocol
+	(*v1alpha1.PathMatch)(nil),      // 28: weft.type.v1alpha1.PathMatch
+	(*v1alpha1.HeaderMatch)(nil),    // 29: weft.type.v1alpha1.HeaderMatch
+	(*durationpb.Duration)(nil),     // 30: google.protobuf.Duration
 }
 var file_weft_config_v1alpha1_resource_proto_depIdxs = []int32{
-	19, // 0: weft.config.v1alpha1.Resource.made_from:type_name -> weft.type.v1alpha1.RevisionVector
-	20, // 1: weft.config.v1alpha1.Resource.origins:type_name -> weft.type.v1alpha1.ObjectRef
+	23, // 0: weft.config.v1alpha1.Resource.made_from:type_name -> weft.type.v1alpha1.RevisionVector
+	24, // 1: weft.config.v1alpha1.Resource.origins:type_name -> weft.type.v1alpha1.ObjectRef
 	3,  // 2: weft.config.v1alpha1.Resource.mesh:type_name -> weft.config.v1alpha1.Mesh
 	4,  // 3: weft.config.v1alpha1.Resource.inbound:type_name -> weft.config.v1alpha1.Inbound
 	6,  // 4: weft.config.v1alpha1.Resource.access:type_name -> weft.config.v1alpha1.Access
 	9,  // 5: weft.config.v1alpha1.Resource.bundle:type_name -> weft.config.v1alpha1.TrustBundle
 	10, // 6: weft.config.v1alpha1.Resource.service:type_name -> weft.config.v1alpha1.Service
 	14, // 7: weft.config.v1alpha1.Resource.endpoints:type_name -> weft.config.v1alpha1.EndpointSet
-	2,  // 8: weft.config.v1alpha1.IndexShard.entries:type_name -> weft.config.v1alpha1.IndexEntry
-	21, // 9: weft.config.v1alpha1.Mesh.mtls:type_name -> weft.type.v1alpha1.MtlsMode
-	22, // 10: weft.config.v1alpha1.Mesh.balancing:type_name -> weft.type.v1alpha1.Balancing
-	16, // 11: weft.config.v1alpha1.Inbound.labels:type_name -> weft.config.v1alpha1.Inbound.LabelsEntry
-	5,  // 12: weft.config.v1alpha1.Inbound.ports:type_name -> weft.config.v1alpha1.InboundPort
-	23, // 13: weft.config.v1alpha1.InboundPort.protocol:type_name -> weft.type.v1alpha1.Protocol
-	7,  // 14: weft.config.v1alpha1.Access.rules:type_name -> weft.config.v1alpha1.AccessRule
-	8,  // 15: weft.config.v1alpha1.AccessRule.matches:type_name -> weft.config.v1alpha1.Match
-	24, // 16: weft.config.v1alpha1.Match.path:type_name -> weft.type.v1alpha1.PathMatch
-	25, // 17: weft.config.v1alpha1.Match.headers:type_name -> weft.type.v1alpha1.HeaderMatch
-	11, // 18: weft.config.v1alpha1.Service.ports:type_name -> weft.config.v1alpha1.ServicePort
-	12, // 19: weft.config.v1alpha1.Service.rules:type_name -> weft.config.v1alpha1.RouteRule
-	22, // 20: weft.config.v1alpha1.Service.balancing:type_name -> weft.type.v1alpha1.Balancing
-	23, // 21: weft.config.v1alpha1.ServicePort.protocol:type_name -> weft.type.v1alpha1.Protocol
-	8,  // 22: weft.config.v1alpha1.RouteRule.matches:type_name -> weft.config.v1alpha1.Match
-	13, // 23: weft.config.v1alpha1.RouteRule.backends:type_name -> weft.config.v1alpha1.Backend
-	26, // 24: weft.config.v1alpha1.RouteRule.timeout:type_name -> google.protobuf.Duration
-	26, // 25: weft.config.v1alpha1.RouteRule.per_try_timeout:type_name -> google.protobuf.Duration
-	17, // 26: weft.config.v1alpha1.Backend.labels:type_name -> weft.config.v1alpha1.Backend.LabelsEntry
-	15, // 27: weft.config.v1alpha1.EndpointSet.endpoints:type_name -> weft.config.v1alpha1.Endpoint
-	18, // 28: weft.config.v1alpha1.Endpoint.labels:type_name -> weft.config.v1alpha1.Endpoint.LabelsEntry
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	16, // 8: weft.config.v1alpha1.Resource.address:type_name -> weft.config.v1alpha1.Address
+	18, // 9: weft.config.v1alpha1.Resource.egress:type_name -> weft.config.v1alpha1.Egress
+	2,  // 10: weft.config.v1alpha1.IndexShard.entries:type_name -> weft.config.v1alpha1.IndexEntry
+	25, // 11: weft.config.v1alpha1.Mesh.mtls:type_name -> weft.type.v1alpha1.MtlsMode
+	26, // 12: weft.config.v1alpha1.Mesh.balancing:type_name -> weft.type.v1alpha1.Balancing
+	20, // 13: weft.config.v1alpha1.Inbound.labels:type_name -> weft.config.v1alpha1.Inbound.LabelsEntry
+	5,  // 14: weft.config.v1alpha1.Inbound.ports:type_name -> weft.config.v1alpha1.InboundPort
+	27, // 15: weft.config.v1alpha1.InboundPort.protocol:type_name -> weft.type.v1alpha1.Protocol
+	7,  // 16: weft.config.v1alpha1.Access.rules:type_name -> weft.config.v1alpha1.AccessRule
+	8,  // 17: weft.config.v1alpha1.AccessRule.matches:type_name -> weft.config.v1alpha1.Match
+	28, // 18: weft.config.v1alpha1.Match.path:type_name -> weft.type.v1alpha1.PathMatch
+	29, // 19: weft.config.v1alpha1.Match.headers:type_name -> weft.type.v1alpha1.HeaderMatch
+	11, // 20: weft.config.v1alpha1.Service.ports:type_name -> weft.config.v1alpha1.ServicePort
+	12, // 21: weft.config.v1alpha1.Service.rules:type_name -> weft.config.v1alpha1.RouteRule
+	26, // 22: weft.config.v1alpha1.Service.balancing:type_name -> weft.type.v1alpha1.Balancing
+	27, // 23: weft.config.v1alpha1.ServicePort.protocol:type_name -> weft.type.v1alpha1.Protocol
+	8,  // 24: weft.config.v1alpha1.RouteRule.matches:type_name -> weft.config.v1alpha1.Match
+	13, // 25: weft.config.v1alpha1.RouteRule.backends:type_name -> weft.config.v1alpha1.Backend
+	30, // 26: weft.config.v1alpha1.RouteRule.timeout:type_name -> google.protobuf.Duration
+	30, // 27: weft.config.v1alpha1.RouteRule.per_try_timeout:type_name -> google.protobuf.Duration
+	21, // 28: weft.config.v1alpha1.Backend.labels:type_name -> weft.config.v1alpha1.Backend.LabelsEntry
+	15, // 29: weft.config.v1alpha1.EndpointSet.endpoints:type_name -> weft.config.v1alpha1.Endpoint
+	22, // 30: weft.config.v1alpha1.Endpoint.labels:type_name -> weft.config.v1alpha1.Endpoint.LabelsEntry
+	17, // 31: weft.config.v1alpha1.Address.ports:type_name -> weft.config.v1alpha1.AddressPort
+	27, // 32: weft.config.v1alpha1.AddressPort.protocol:type_name -> weft.type.v1alpha1.Protocol
+	15, // 33: weft.config.v1alpha1.AddressPort.endpoint:type_name -> weft.config.v1alpha1.Endpoint
+	19, // 34: weft.config.v1alpha1.Egress.services:type_name -> weft.config.v1alpha1.ExternalService
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_weft_config_v1alpha1_resource_proto_init() }
@@ -1532,6 +1843,8 @@ func file_weft_config_v1alpha1_resource_proto_init() {
 		(*Resource_Bundle)(nil),
 		(*Resource_Service)(nil),
 		(*Resource_Endpoints)(nil),
+		(*Resource_Address)(nil),
+		(*Resource_Egress)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1539,7 +1852,7 @@ func file_weft_config_v1alpha1_resource_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_config_v1alpha1_resource_proto_rawDesc), len(file_weft_config_v1alpha1_resource_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -43,7 +43,9 @@ type Snapshot struct {
 	// In order of number.
 	Index []*IndexShard `protobuf:"bytes,7,rep,name=index,proto3" json:"index,omitempty"`
 	// The working set: "namespace/service" of every service whose body was wanted.
-	Services      []string `protobuf:"bytes,8,rep,name=services,proto3" json:"services,omitempty"`
+	Services []string `protobuf:"bytes,8,rep,name=services,proto3" json:"services,omitempty"`
+	// IP addresses of which it was wanted what the mesh has there.
+	Addresses     []string `protobuf:"bytes,9,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,11 +136,18 @@ func (x *Snapshot) GetServices() []string {
 	return nil
 }
 
+func (x *Snapshot) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
 var File_weft_config_v1alpha1_snapshot_proto protoreflect.FileDescriptor
 
 const file_weft_config_v1alpha1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"#weft/config/v1alpha1/snapshot.proto\x12\x14weft.config.v1alpha1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#weft/config/v1alpha1/resource.proto\x1a!weft/type/v1alpha1/revision.proto\"\xee\x02\n" +
+	"#weft/config/v1alpha1/snapshot.proto\x12\x14weft.config.v1alpha1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#weft/config/v1alpha1/resource.proto\x1a!weft/type/v1alpha1/revision.proto\"\x8c\x03\n" +
 	"\bSnapshot\x12!\n" +
 	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x1a\n" +
@@ -147,7 +156,8 @@ const file_weft_config_v1alpha1_snapshot_proto_rawDesc = "" +
 	"\x06vector\x18\x05 \x01(\v2\".weft.type.v1alpha1.RevisionVectorR\x06vector\x12<\n" +
 	"\tresources\x18\x06 \x03(\v2\x1e.weft.config.v1alpha1.ResourceR\tresources\x126\n" +
 	"\x05index\x18\a \x03(\v2 .weft.config.v1alpha1.IndexShardR\x05index\x12\x1a\n" +
-	"\bservices\x18\b \x03(\tR\bservicesB=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3"
+	"\bservices\x18\b \x03(\tR\bservices\x12\x1c\n" +
+	"\taddresses\x18\t \x03(\tR\taddressesB=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3"
 
 var (
 	file_weft_config_v1alpha1_snapshot_proto_rawDescOnce sync.Once

@@ -733,7 +733,9 @@ type MeshConfigSpec struct {
 	// Default: peak EWMA.
 	Balancing v1alpha1.Balancing `protobuf:"varint,3,opt,name=balancing,proto3,enum=weft.type.v1alpha1.Balancing" json:"balancing,omitempty"`
 	// Retries that may be made beyond the first tries; absent: 20 % and 10 a second.
-	RetryBudget   *RetryBudget `protobuf:"bytes,4,opt,name=retry_budget,json=retryBudget,proto3" json:"retry_budget,omitempty"`
+	RetryBudget *RetryBudget `protobuf:"bytes,4,opt,name=retry_budget,json=retryBudget,proto3" json:"retry_budget,omitempty"`
+	// Default: strict when mtls is strict, else open.
+	Egress        v1alpha1.EgressMode `protobuf:"varint,5,opt,name=egress,proto3,enum=weft.type.v1alpha1.EgressMode" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -796,6 +798,13 @@ func (x *MeshConfigSpec) GetRetryBudget() *RetryBudget {
 	return nil
 }
 
+func (x *MeshConfigSpec) GetEgress() v1alpha1.EgressMode {
+	if x != nil {
+		return x.Egress
+	}
+	return v1alpha1.EgressMode(0)
+}
+
 // RetryBudget bounds the load that retries add.
 type RetryBudget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -851,6 +860,127 @@ func (x *RetryBudget) GetMinPerSecond() uint32 {
 	return 0
 }
 
+// ExternalService is a destination outside of the mesh. Where egress is strict, programs may call what external services name
+// and nothing else outside; everywhere, it is what metrics and logs call the destination. It holds for the whole mesh.
+type ExternalService struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the object.
+	Metadata *v1alpha1.ObjectMeta `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What people write.
+	Spec          *ExternalServiceSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExternalService) Reset() {
+	*x = ExternalService{}
+	mi := &file_weft_policy_v1alpha1_policy_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExternalService) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExternalService) ProtoMessage() {}
+
+func (x *ExternalService) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_policy_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExternalService.ProtoReflect.Descriptor instead.
+func (*ExternalService) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_policy_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ExternalService) GetMetadata() *v1alpha1.ObjectMeta {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *ExternalService) GetSpec() *ExternalServiceSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// ExternalServiceSpec says where a destination is. At least one of hosts and addresses.
+type ExternalServiceSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// DNS names in lower case. A leading "*." stands for one label or more. A program that asks for such a name, as TLS server
+	// name or HTTP Host, is connected to an address that its sidecar resolves the name to, whatever address it called.
+	Hosts []string `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// IP addresses, or ranges of them as CIDR, that may be called by whatever name and protocol.
+	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Ports; empty: every port.
+	Ports         []uint32 `protobuf:"varint,3,rep,packed,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExternalServiceSpec) Reset() {
+	*x = ExternalServiceSpec{}
+	mi := &file_weft_policy_v1alpha1_policy_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExternalServiceSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExternalServiceSpec) ProtoMessage() {}
+
+func (x *ExternalServiceSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_policy_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExternalServiceSpec.ProtoReflect.Descriptor instead.
+func (*ExternalServiceSpec) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_policy_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ExternalServiceSpec) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *ExternalServiceSpec) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *ExternalServiceSpec) GetPorts() []uint32 {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
 var File_weft_policy_v1alpha1_policy_proto protoreflect.FileDescriptor
 
 const file_weft_policy_v1alpha1_policy_proto_rawDesc = "" +
@@ -901,15 +1031,23 @@ const file_weft_policy_v1alpha1_policy_proto_rawDesc = "" +
 	"\n" +
 	"MeshConfig\x12:\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x1e.weft.type.v1alpha1.ObjectMetaR\bmetadata\x128\n" +
-	"\x04spec\x18\x02 \x01(\v2$.weft.policy.v1alpha1.MeshConfigSpecR\x04spec\"\x80\x02\n" +
+	"\x04spec\x18\x02 \x01(\v2$.weft.policy.v1alpha1.MeshConfigSpecR\x04spec\"\xb8\x02\n" +
 	"\x0eMeshConfigSpec\x120\n" +
 	"\x04mtls\x18\x01 \x01(\x0e2\x1c.weft.type.v1alpha1.MtlsModeR\x04mtls\x129\n" +
 	"\x06access\x18\x02 \x01(\x0e2!.weft.type.v1alpha1.AccessDefaultR\x06access\x12;\n" +
 	"\tbalancing\x18\x03 \x01(\x0e2\x1d.weft.type.v1alpha1.BalancingR\tbalancing\x12D\n" +
-	"\fretry_budget\x18\x04 \x01(\v2!.weft.policy.v1alpha1.RetryBudgetR\vretryBudget\"M\n" +
+	"\fretry_budget\x18\x04 \x01(\v2!.weft.policy.v1alpha1.RetryBudgetR\vretryBudget\x126\n" +
+	"\x06egress\x18\x05 \x01(\x0e2\x1e.weft.type.v1alpha1.EgressModeR\x06egress\"M\n" +
 	"\vRetryBudget\x12\x18\n" +
 	"\apercent\x18\x01 \x01(\rR\apercent\x12$\n" +
-	"\x0emin_per_second\x18\x02 \x01(\rR\fminPerSecondB=Z;github.com/weft-mesh/weft/gen/weft/policy/v1alpha1;policypbb\x06proto3"
+	"\x0emin_per_second\x18\x02 \x01(\rR\fminPerSecond\"\x8c\x01\n" +
+	"\x0fExternalService\x12:\n" +
+	"\bmetadata\x18\x01 \x01(\v2\x1e.weft.type.v1alpha1.ObjectMetaR\bmetadata\x12=\n" +
+	"\x04spec\x18\x02 \x01(\v2).weft.policy.v1alpha1.ExternalServiceSpecR\x04spec\"_\n" +
+	"\x13ExternalServiceSpec\x12\x14\n" +
+	"\x05hosts\x18\x01 \x03(\tR\x05hosts\x12\x1c\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x14\n" +
+	"\x05ports\x18\x03 \x03(\rR\x05portsB=Z;github.com/weft-mesh/weft/gen/weft/policy/v1alpha1;policypbb\x06proto3"
 
 var (
 	file_weft_policy_v1alpha1_policy_proto_rawDescOnce sync.Once
@@ -923,7 +1061,7 @@ func file_weft_policy_v1alpha1_policy_proto_rawDescGZIP() []byte {
 	return file_weft_policy_v1alpha1_policy_proto_rawDescData
 }
 
-var file_weft_policy_v1alpha1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_weft_policy_v1alpha1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_weft_policy_v1alpha1_policy_proto_goTypes = []any{
 	(*Route)(nil),                // 0: weft.policy.v1alpha1.Route
 	(*RouteSpec)(nil),            // 1: weft.policy.v1alpha1.RouteSpec
@@ -939,44 +1077,50 @@ var file_weft_policy_v1alpha1_policy_proto_goTypes = []any{
 	(*MeshConfig)(nil),           // 11: weft.policy.v1alpha1.MeshConfig
 	(*MeshConfigSpec)(nil),       // 12: weft.policy.v1alpha1.MeshConfigSpec
 	(*RetryBudget)(nil),          // 13: weft.policy.v1alpha1.RetryBudget
-	nil,                          // 14: weft.policy.v1alpha1.Backend.LabelsEntry
-	(*v1alpha1.ObjectMeta)(nil),  // 15: weft.type.v1alpha1.ObjectMeta
-	(*durationpb.Duration)(nil),  // 16: google.protobuf.Duration
-	(*v1alpha1.PathMatch)(nil),   // 17: weft.type.v1alpha1.PathMatch
-	(*v1alpha1.HeaderMatch)(nil), // 18: weft.type.v1alpha1.HeaderMatch
-	(v1alpha1.MtlsMode)(0),       // 19: weft.type.v1alpha1.MtlsMode
-	(v1alpha1.AccessDefault)(0),  // 20: weft.type.v1alpha1.AccessDefault
-	(v1alpha1.Balancing)(0),      // 21: weft.type.v1alpha1.Balancing
+	(*ExternalService)(nil),      // 14: weft.policy.v1alpha1.ExternalService
+	(*ExternalServiceSpec)(nil),  // 15: weft.policy.v1alpha1.ExternalServiceSpec
+	nil,                          // 16: weft.policy.v1alpha1.Backend.LabelsEntry
+	(*v1alpha1.ObjectMeta)(nil),  // 17: weft.type.v1alpha1.ObjectMeta
+	(*durationpb.Duration)(nil),  // 18: google.protobuf.Duration
+	(*v1alpha1.PathMatch)(nil),   // 19: weft.type.v1alpha1.PathMatch
+	(*v1alpha1.HeaderMatch)(nil), // 20: weft.type.v1alpha1.HeaderMatch
+	(v1alpha1.MtlsMode)(0),       // 21: weft.type.v1alpha1.MtlsMode
+	(v1alpha1.AccessDefault)(0),  // 22: weft.type.v1alpha1.AccessDefault
+	(v1alpha1.Balancing)(0),      // 23: weft.type.v1alpha1.Balancing
+	(v1alpha1.EgressMode)(0),     // 24: weft.type.v1alpha1.EgressMode
 }
 var file_weft_policy_v1alpha1_policy_proto_depIdxs = []int32{
-	15, // 0: weft.policy.v1alpha1.Route.metadata:type_name -> weft.type.v1alpha1.ObjectMeta
+	17, // 0: weft.policy.v1alpha1.Route.metadata:type_name -> weft.type.v1alpha1.ObjectMeta
 	1,  // 1: weft.policy.v1alpha1.Route.spec:type_name -> weft.policy.v1alpha1.RouteSpec
 	2,  // 2: weft.policy.v1alpha1.RouteSpec.rules:type_name -> weft.policy.v1alpha1.RouteRule
 	3,  // 3: weft.policy.v1alpha1.RouteRule.match:type_name -> weft.policy.v1alpha1.HttpMatch
 	4,  // 4: weft.policy.v1alpha1.RouteRule.backends:type_name -> weft.policy.v1alpha1.Backend
-	16, // 5: weft.policy.v1alpha1.RouteRule.timeout:type_name -> google.protobuf.Duration
+	18, // 5: weft.policy.v1alpha1.RouteRule.timeout:type_name -> google.protobuf.Duration
 	5,  // 6: weft.policy.v1alpha1.RouteRule.retry:type_name -> weft.policy.v1alpha1.RetryPolicy
-	17, // 7: weft.policy.v1alpha1.HttpMatch.path:type_name -> weft.type.v1alpha1.PathMatch
-	18, // 8: weft.policy.v1alpha1.HttpMatch.headers:type_name -> weft.type.v1alpha1.HeaderMatch
-	14, // 9: weft.policy.v1alpha1.Backend.labels:type_name -> weft.policy.v1alpha1.Backend.LabelsEntry
-	16, // 10: weft.policy.v1alpha1.RetryPolicy.per_try_timeout:type_name -> google.protobuf.Duration
-	15, // 11: weft.policy.v1alpha1.AccessPolicy.metadata:type_name -> weft.type.v1alpha1.ObjectMeta
+	19, // 7: weft.policy.v1alpha1.HttpMatch.path:type_name -> weft.type.v1alpha1.PathMatch
+	20, // 8: weft.policy.v1alpha1.HttpMatch.headers:type_name -> weft.type.v1alpha1.HeaderMatch
+	16, // 9: weft.policy.v1alpha1.Backend.labels:type_name -> weft.policy.v1alpha1.Backend.LabelsEntry
+	18, // 10: weft.policy.v1alpha1.RetryPolicy.per_try_timeout:type_name -> google.protobuf.Duration
+	17, // 11: weft.policy.v1alpha1.AccessPolicy.metadata:type_name -> weft.type.v1alpha1.ObjectMeta
 	7,  // 12: weft.policy.v1alpha1.AccessPolicy.spec:type_name -> weft.policy.v1alpha1.AccessPolicySpec
 	8,  // 13: weft.policy.v1alpha1.AccessPolicySpec.destination:type_name -> weft.policy.v1alpha1.AccessDestination
 	9,  // 14: weft.policy.v1alpha1.AccessPolicySpec.allow:type_name -> weft.policy.v1alpha1.AccessRule
 	10, // 15: weft.policy.v1alpha1.AccessRule.from:type_name -> weft.policy.v1alpha1.AccessSource
 	3,  // 16: weft.policy.v1alpha1.AccessRule.to:type_name -> weft.policy.v1alpha1.HttpMatch
-	15, // 17: weft.policy.v1alpha1.MeshConfig.metadata:type_name -> weft.type.v1alpha1.ObjectMeta
+	17, // 17: weft.policy.v1alpha1.MeshConfig.metadata:type_name -> weft.type.v1alpha1.ObjectMeta
 	12, // 18: weft.policy.v1alpha1.MeshConfig.spec:type_name -> weft.policy.v1alpha1.MeshConfigSpec
-	19, // 19: weft.policy.v1alpha1.MeshConfigSpec.mtls:type_name -> weft.type.v1alpha1.MtlsMode
-	20, // 20: weft.policy.v1alpha1.MeshConfigSpec.access:type_name -> weft.type.v1alpha1.AccessDefault
-	21, // 21: weft.policy.v1alpha1.MeshConfigSpec.balancing:type_name -> weft.type.v1alpha1.Balancing
+	21, // 19: weft.policy.v1alpha1.MeshConfigSpec.mtls:type_name -> weft.type.v1alpha1.MtlsMode
+	22, // 20: weft.policy.v1alpha1.MeshConfigSpec.access:type_name -> weft.type.v1alpha1.AccessDefault
+	23, // 21: weft.policy.v1alpha1.MeshConfigSpec.balancing:type_name -> weft.type.v1alpha1.Balancing
 	13, // 22: weft.policy.v1alpha1.MeshConfigSpec.retry_budget:type_name -> weft.policy.v1alpha1.RetryBudget
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	24, // 23: weft.policy.v1alpha1.MeshConfigSpec.egress:type_name -> weft.type.v1alpha1.EgressMode
+	17, // 24: weft.policy.v1alpha1.ExternalService.metadata:type_name -> weft.type.v1alpha1.ObjectMeta
+	15, // 25: weft.policy.v1alpha1.ExternalService.spec:type_name -> weft.policy.v1alpha1.ExternalServiceSpec
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_weft_policy_v1alpha1_policy_proto_init() }
@@ -991,7 +1135,7 @@ func file_weft_policy_v1alpha1_policy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_policy_v1alpha1_policy_proto_rawDesc), len(file_weft_policy_v1alpha1_policy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

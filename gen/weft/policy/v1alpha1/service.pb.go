@@ -1728,6 +1728,574 @@ func (x *DeleteMeshConfigResponse) GetRevision() *v1alpha1.SourceRevision {
 	return nil
 }
 
+// CreateExternalServiceRequest asks for a new external service.
+type CreateExternalServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to store.
+	ExternalService *ExternalService `protobuf:"bytes,1,opt,name=external_service,json=externalService,proto3" json:"external_service,omitempty"`
+	// Check everything and store nothing.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateExternalServiceRequest) Reset() {
+	*x = CreateExternalServiceRequest{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateExternalServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateExternalServiceRequest) ProtoMessage() {}
+
+func (x *CreateExternalServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateExternalServiceRequest.ProtoReflect.Descriptor instead.
+func (*CreateExternalServiceRequest) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CreateExternalServiceRequest) GetExternalService() *ExternalService {
+	if x != nil {
+		return x.ExternalService
+	}
+	return nil
+}
+
+func (x *CreateExternalServiceRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// CreateExternalServiceResponse holds what was stored.
+type CreateExternalServiceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As stored.
+	ExternalService *ExternalService `protobuf:"bytes,1,opt,name=external_service,json=externalService,proto3" json:"external_service,omitempty"`
+	// Revision of the change; absent with validate_only.
+	Revision *v1alpha1.SourceRevision `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What its author should know.
+	Warnings      []*v1alpha1.Warning `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateExternalServiceResponse) Reset() {
+	*x = CreateExternalServiceResponse{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateExternalServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateExternalServiceResponse) ProtoMessage() {}
+
+func (x *CreateExternalServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateExternalServiceResponse.ProtoReflect.Descriptor instead.
+func (*CreateExternalServiceResponse) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CreateExternalServiceResponse) GetExternalService() *ExternalService {
+	if x != nil {
+		return x.ExternalService
+	}
+	return nil
+}
+
+func (x *CreateExternalServiceResponse) GetRevision() *v1alpha1.SourceRevision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *CreateExternalServiceResponse) GetWarnings() []*v1alpha1.Warning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// UpdateExternalServiceRequest replaces an external service.
+type UpdateExternalServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to store; metadata.etag guards the write.
+	ExternalService *ExternalService `protobuf:"bytes,1,opt,name=external_service,json=externalService,proto3" json:"external_service,omitempty"`
+	// Check everything and store nothing.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateExternalServiceRequest) Reset() {
+	*x = UpdateExternalServiceRequest{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateExternalServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateExternalServiceRequest) ProtoMessage() {}
+
+func (x *UpdateExternalServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateExternalServiceRequest.ProtoReflect.Descriptor instead.
+func (*UpdateExternalServiceRequest) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *UpdateExternalServiceRequest) GetExternalService() *ExternalService {
+	if x != nil {
+		return x.ExternalService
+	}
+	return nil
+}
+
+func (x *UpdateExternalServiceRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// UpdateExternalServiceResponse holds what was stored.
+type UpdateExternalServiceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As stored.
+	ExternalService *ExternalService `protobuf:"bytes,1,opt,name=external_service,json=externalService,proto3" json:"external_service,omitempty"`
+	// Revision of the change; that of the last change when nothing differed.
+	Revision *v1alpha1.SourceRevision `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What its author should know.
+	Warnings      []*v1alpha1.Warning `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateExternalServiceResponse) Reset() {
+	*x = UpdateExternalServiceResponse{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateExternalServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateExternalServiceResponse) ProtoMessage() {}
+
+func (x *UpdateExternalServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateExternalServiceResponse.ProtoReflect.Descriptor instead.
+func (*UpdateExternalServiceResponse) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *UpdateExternalServiceResponse) GetExternalService() *ExternalService {
+	if x != nil {
+		return x.ExternalService
+	}
+	return nil
+}
+
+func (x *UpdateExternalServiceResponse) GetRevision() *v1alpha1.SourceRevision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *UpdateExternalServiceResponse) GetWarnings() []*v1alpha1.Warning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// GetExternalServiceRequest names an external service.
+type GetExternalServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty means "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Name.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExternalServiceRequest) Reset() {
+	*x = GetExternalServiceRequest{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExternalServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExternalServiceRequest) ProtoMessage() {}
+
+func (x *GetExternalServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExternalServiceRequest.ProtoReflect.Descriptor instead.
+func (*GetExternalServiceRequest) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *GetExternalServiceRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *GetExternalServiceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetExternalServiceResponse holds it.
+type GetExternalServiceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As stored.
+	ExternalService *ExternalService `protobuf:"bytes,1,opt,name=external_service,json=externalService,proto3" json:"external_service,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GetExternalServiceResponse) Reset() {
+	*x = GetExternalServiceResponse{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExternalServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExternalServiceResponse) ProtoMessage() {}
+
+func (x *GetExternalServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExternalServiceResponse.ProtoReflect.Descriptor instead.
+func (*GetExternalServiceResponse) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetExternalServiceResponse) GetExternalService() *ExternalService {
+	if x != nil {
+		return x.ExternalService
+	}
+	return nil
+}
+
+// ListExternalServicesRequest selects a page.
+type ListExternalServicesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: all namespaces.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// At most this many; 0: 500, at most 5000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the previous answer.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExternalServicesRequest) Reset() {
+	*x = ListExternalServicesRequest{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExternalServicesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExternalServicesRequest) ProtoMessage() {}
+
+func (x *ListExternalServicesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExternalServicesRequest.ProtoReflect.Descriptor instead.
+func (*ListExternalServicesRequest) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListExternalServicesRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListExternalServicesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListExternalServicesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListExternalServicesResponse is one page.
+type ListExternalServicesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order of namespace and name.
+	ExternalServices []*ExternalService `protobuf:"bytes,1,rep,name=external_services,json=externalServices,proto3" json:"external_services,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListExternalServicesResponse) Reset() {
+	*x = ListExternalServicesResponse{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListExternalServicesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListExternalServicesResponse) ProtoMessage() {}
+
+func (x *ListExternalServicesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListExternalServicesResponse.ProtoReflect.Descriptor instead.
+func (*ListExternalServicesResponse) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListExternalServicesResponse) GetExternalServices() []*ExternalService {
+	if x != nil {
+		return x.ExternalServices
+	}
+	return nil
+}
+
+func (x *ListExternalServicesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// DeleteExternalServiceRequest names an external service.
+type DeleteExternalServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty means "default".
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// When set, the delete is made only if the stored object still has this etag.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteExternalServiceRequest) Reset() {
+	*x = DeleteExternalServiceRequest{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteExternalServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteExternalServiceRequest) ProtoMessage() {}
+
+func (x *DeleteExternalServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteExternalServiceRequest.ProtoReflect.Descriptor instead.
+func (*DeleteExternalServiceRequest) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DeleteExternalServiceRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DeleteExternalServiceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteExternalServiceRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// DeleteExternalServiceResponse says when.
+type DeleteExternalServiceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Revision of the removal.
+	Revision      *v1alpha1.SourceRevision `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteExternalServiceResponse) Reset() {
+	*x = DeleteExternalServiceResponse{}
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteExternalServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteExternalServiceResponse) ProtoMessage() {}
+
+func (x *DeleteExternalServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteExternalServiceResponse.ProtoReflect.Descriptor instead.
+func (*DeleteExternalServiceResponse) Descriptor() ([]byte, []int) {
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *DeleteExternalServiceResponse) GetRevision() *v1alpha1.SourceRevision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
 // WatchRequest says where the client stands.
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1739,7 +2307,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[30]
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +2319,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[30]
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +2332,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{30}
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WatchRequest) GetResumeFrom() *v1alpha1.SourceRevision {
@@ -1791,7 +2359,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[31]
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +2371,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[31]
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +2384,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{31}
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WatchResponse) GetReset_() bool {
@@ -1858,6 +2426,7 @@ type Change struct {
 	//	*Change_AccessPolicy
 	//	*Change_MeshConfig
 	//	*Change_Removed
+	//	*Change_ExternalService
 	Object        isChange_Object `protobuf_oneof:"object"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1865,7 +2434,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[32]
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2446,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[32]
+	mi := &file_weft_policy_v1alpha1_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2459,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{32}
+	return file_weft_policy_v1alpha1_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Change) GetObject() isChange_Object {
@@ -1936,6 +2505,15 @@ func (x *Change) GetRemoved() *v1alpha1.ObjectRef {
 	return nil
 }
 
+func (x *Change) GetExternalService() *ExternalService {
+	if x != nil {
+		if x, ok := x.Object.(*Change_ExternalService); ok {
+			return x.ExternalService
+		}
+	}
+	return nil
+}
+
 type isChange_Object interface {
 	isChange_Object()
 }
@@ -1956,8 +2534,13 @@ type Change_MeshConfig struct {
 }
 
 type Change_Removed struct {
-	// An object that is gone; kind is Route, AccessPolicy or MeshConfig.
+	// An object that is gone; kind is Route, AccessPolicy, MeshConfig or ExternalService.
 	Removed *v1alpha1.ObjectRef `protobuf:"bytes,4,opt,name=removed,proto3,oneof"`
+}
+
+type Change_ExternalService struct {
+	// An external service as it is now.
+	ExternalService *ExternalService `protobuf:"bytes,5,opt,name=external_service,json=externalService,proto3,oneof"`
 }
 
 func (*Change_Route) isChange_Object() {}
@@ -1967,6 +2550,8 @@ func (*Change_AccessPolicy) isChange_Object() {}
 func (*Change_MeshConfig) isChange_Object() {}
 
 func (*Change_Removed) isChange_Object() {}
+
+func (*Change_ExternalService) isChange_Object() {}
 
 var File_weft_policy_v1alpha1_service_proto protoreflect.FileDescriptor
 
@@ -2076,6 +2661,39 @@ const file_weft_policy_v1alpha1_service_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x03 \x01(\tR\x04etag\"Z\n" +
 	"\x18DeleteMeshConfigResponse\x12>\n" +
+	"\brevision\x18\x01 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\"\x95\x01\n" +
+	"\x1cCreateExternalServiceRequest\x12P\n" +
+	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xea\x01\n" +
+	"\x1dCreateExternalServiceResponse\x12P\n" +
+	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\x12>\n" +
+	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\x95\x01\n" +
+	"\x1cUpdateExternalServiceRequest\x12P\n" +
+	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xea\x01\n" +
+	"\x1dUpdateExternalServiceResponse\x12P\n" +
+	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\x12>\n" +
+	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"M\n" +
+	"\x19GetExternalServiceRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"n\n" +
+	"\x1aGetExternalServiceResponse\x12P\n" +
+	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\"w\n" +
+	"\x1bListExternalServicesRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x9a\x01\n" +
+	"\x1cListExternalServicesResponse\x12R\n" +
+	"\x11external_services\x18\x01 \x03(\v2%.weft.policy.v1alpha1.ExternalServiceR\x10externalServices\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"d\n" +
+	"\x1cDeleteExternalServiceRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\"_\n" +
+	"\x1dDeleteExternalServiceResponse\x12>\n" +
 	"\brevision\x18\x01 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\"S\n" +
 	"\fWatchRequest\x12C\n" +
 	"\vresume_from\x18\x01 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\n" +
@@ -2084,14 +2702,15 @@ const file_weft_policy_v1alpha1_service_proto_rawDesc = "" +
 	"\x05reset\x18\x01 \x01(\bR\x05reset\x126\n" +
 	"\achanges\x18\x02 \x03(\v2\x1c.weft.policy.v1alpha1.ChangeR\achanges\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12>\n" +
-	"\brevision\x18\x04 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\"\x92\x02\n" +
+	"\brevision\x18\x04 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\"\xe6\x02\n" +
 	"\x06Change\x123\n" +
 	"\x05route\x18\x01 \x01(\v2\x1b.weft.policy.v1alpha1.RouteH\x00R\x05route\x12I\n" +
 	"\raccess_policy\x18\x02 \x01(\v2\".weft.policy.v1alpha1.AccessPolicyH\x00R\faccessPolicy\x12C\n" +
 	"\vmesh_config\x18\x03 \x01(\v2 .weft.policy.v1alpha1.MeshConfigH\x00R\n" +
 	"meshConfig\x129\n" +
-	"\aremoved\x18\x04 \x01(\v2\x1d.weft.type.v1alpha1.ObjectRefH\x00R\aremovedB\b\n" +
-	"\x06object2\xd2\r\n" +
+	"\aremoved\x18\x04 \x01(\v2\x1d.weft.type.v1alpha1.ObjectRefH\x00R\aremoved\x12R\n" +
+	"\x10external_service\x18\x05 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceH\x00R\x0fexternalServiceB\b\n" +
+	"\x06object2\xd3\x12\n" +
 	"\rPolicyService\x12b\n" +
 	"\vCreateRoute\x12(.weft.policy.v1alpha1.CreateRouteRequest\x1a).weft.policy.v1alpha1.CreateRouteResponse\x12b\n" +
 	"\vUpdateRoute\x12(.weft.policy.v1alpha1.UpdateRouteRequest\x1a).weft.policy.v1alpha1.UpdateRouteResponse\x12Y\n" +
@@ -2108,7 +2727,12 @@ const file_weft_policy_v1alpha1_service_proto_rawDesc = "" +
 	"\x10UpdateMeshConfig\x12-.weft.policy.v1alpha1.UpdateMeshConfigRequest\x1a..weft.policy.v1alpha1.UpdateMeshConfigResponse\x12h\n" +
 	"\rGetMeshConfig\x12*.weft.policy.v1alpha1.GetMeshConfigRequest\x1a+.weft.policy.v1alpha1.GetMeshConfigResponse\x12n\n" +
 	"\x0fListMeshConfigs\x12,.weft.policy.v1alpha1.ListMeshConfigsRequest\x1a-.weft.policy.v1alpha1.ListMeshConfigsResponse\x12q\n" +
-	"\x10DeleteMeshConfig\x12-.weft.policy.v1alpha1.DeleteMeshConfigRequest\x1a..weft.policy.v1alpha1.DeleteMeshConfigResponse\x12R\n" +
+	"\x10DeleteMeshConfig\x12-.weft.policy.v1alpha1.DeleteMeshConfigRequest\x1a..weft.policy.v1alpha1.DeleteMeshConfigResponse\x12\x80\x01\n" +
+	"\x15CreateExternalService\x122.weft.policy.v1alpha1.CreateExternalServiceRequest\x1a3.weft.policy.v1alpha1.CreateExternalServiceResponse\x12\x80\x01\n" +
+	"\x15UpdateExternalService\x122.weft.policy.v1alpha1.UpdateExternalServiceRequest\x1a3.weft.policy.v1alpha1.UpdateExternalServiceResponse\x12w\n" +
+	"\x12GetExternalService\x12/.weft.policy.v1alpha1.GetExternalServiceRequest\x1a0.weft.policy.v1alpha1.GetExternalServiceResponse\x12}\n" +
+	"\x14ListExternalServices\x121.weft.policy.v1alpha1.ListExternalServicesRequest\x1a2.weft.policy.v1alpha1.ListExternalServicesResponse\x12\x80\x01\n" +
+	"\x15DeleteExternalService\x122.weft.policy.v1alpha1.DeleteExternalServiceRequest\x1a3.weft.policy.v1alpha1.DeleteExternalServiceResponse\x12R\n" +
 	"\x05Watch\x12\".weft.policy.v1alpha1.WatchRequest\x1a#.weft.policy.v1alpha1.WatchResponse0\x01B=Z;github.com/weft-mesh/weft/gen/weft/policy/v1alpha1;policypbb\x06proto3"
 
 var (
@@ -2123,126 +2747,159 @@ func file_weft_policy_v1alpha1_service_proto_rawDescGZIP() []byte {
 	return file_weft_policy_v1alpha1_service_proto_rawDescData
 }
 
-var file_weft_policy_v1alpha1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_weft_policy_v1alpha1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_weft_policy_v1alpha1_service_proto_goTypes = []any{
-	(*CreateRouteRequest)(nil),         // 0: weft.policy.v1alpha1.CreateRouteRequest
-	(*CreateRouteResponse)(nil),        // 1: weft.policy.v1alpha1.CreateRouteResponse
-	(*UpdateRouteRequest)(nil),         // 2: weft.policy.v1alpha1.UpdateRouteRequest
-	(*UpdateRouteResponse)(nil),        // 3: weft.policy.v1alpha1.UpdateRouteResponse
-	(*GetRouteRequest)(nil),            // 4: weft.policy.v1alpha1.GetRouteRequest
-	(*GetRouteResponse)(nil),           // 5: weft.policy.v1alpha1.GetRouteResponse
-	(*ListRoutesRequest)(nil),          // 6: weft.policy.v1alpha1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),         // 7: weft.policy.v1alpha1.ListRoutesResponse
-	(*DeleteRouteRequest)(nil),         // 8: weft.policy.v1alpha1.DeleteRouteRequest
-	(*DeleteRouteResponse)(nil),        // 9: weft.policy.v1alpha1.DeleteRouteResponse
-	(*CreateAccessPolicyRequest)(nil),  // 10: weft.policy.v1alpha1.CreateAccessPolicyRequest
-	(*CreateAccessPolicyResponse)(nil), // 11: weft.policy.v1alpha1.CreateAccessPolicyResponse
-	(*UpdateAccessPolicyRequest)(nil),  // 12: weft.policy.v1alpha1.UpdateAccessPolicyRequest
-	(*UpdateAccessPolicyResponse)(nil), // 13: weft.policy.v1alpha1.UpdateAccessPolicyResponse
-	(*GetAccessPolicyRequest)(nil),     // 14: weft.policy.v1alpha1.GetAccessPolicyRequest
-	(*GetAccessPolicyResponse)(nil),    // 15: weft.policy.v1alpha1.GetAccessPolicyResponse
-	(*ListAccessPoliciesRequest)(nil),  // 16: weft.policy.v1alpha1.ListAccessPoliciesRequest
-	(*ListAccessPoliciesResponse)(nil), // 17: weft.policy.v1alpha1.ListAccessPoliciesResponse
-	(*DeleteAccessPolicyRequest)(nil),  // 18: weft.policy.v1alpha1.DeleteAccessPolicyRequest
-	(*DeleteAccessPolicyResponse)(nil), // 19: weft.policy.v1alpha1.DeleteAccessPolicyResponse
-	(*CreateMeshConfigRequest)(nil),    // 20: weft.policy.v1alpha1.CreateMeshConfigRequest
-	(*CreateMeshConfigResponse)(nil),   // 21: weft.policy.v1alpha1.CreateMeshConfigResponse
-	(*UpdateMeshConfigRequest)(nil),    // 22: weft.policy.v1alpha1.UpdateMeshConfigRequest
-	(*UpdateMeshConfigResponse)(nil),   // 23: weft.policy.v1alpha1.UpdateMeshConfigResponse
-	(*GetMeshConfigRequest)(nil),       // 24: weft.policy.v1alpha1.GetMeshConfigRequest
-	(*GetMeshConfigResponse)(nil),      // 25: weft.policy.v1alpha1.GetMeshConfigResponse
-	(*ListMeshConfigsRequest)(nil),     // 26: weft.policy.v1alpha1.ListMeshConfigsRequest
-	(*ListMeshConfigsResponse)(nil),    // 27: weft.policy.v1alpha1.ListMeshConfigsResponse
-	(*DeleteMeshConfigRequest)(nil),    // 28: weft.policy.v1alpha1.DeleteMeshConfigRequest
-	(*DeleteMeshConfigResponse)(nil),   // 29: weft.policy.v1alpha1.DeleteMeshConfigResponse
-	(*WatchRequest)(nil),               // 30: weft.policy.v1alpha1.WatchRequest
-	(*WatchResponse)(nil),              // 31: weft.policy.v1alpha1.WatchResponse
-	(*Change)(nil),                     // 32: weft.policy.v1alpha1.Change
-	(*Route)(nil),                      // 33: weft.policy.v1alpha1.Route
-	(*v1alpha1.SourceRevision)(nil),    // 34: weft.type.v1alpha1.SourceRevision
-	(*v1alpha1.Warning)(nil),           // 35: weft.type.v1alpha1.Warning
-	(*AccessPolicy)(nil),               // 36: weft.policy.v1alpha1.AccessPolicy
-	(*MeshConfig)(nil),                 // 37: weft.policy.v1alpha1.MeshConfig
-	(*v1alpha1.ObjectRef)(nil),         // 38: weft.type.v1alpha1.ObjectRef
+	(*CreateRouteRequest)(nil),            // 0: weft.policy.v1alpha1.CreateRouteRequest
+	(*CreateRouteResponse)(nil),           // 1: weft.policy.v1alpha1.CreateRouteResponse
+	(*UpdateRouteRequest)(nil),            // 2: weft.policy.v1alpha1.UpdateRouteRequest
+	(*UpdateRouteResponse)(nil),           // 3: weft.policy.v1alpha1.UpdateRouteResponse
+	(*GetRouteRequest)(nil),               // 4: weft.policy.v1alpha1.GetRouteRequest
+	(*GetRouteResponse)(nil),              // 5: weft.policy.v1alpha1.GetRouteResponse
+	(*ListRoutesRequest)(nil),             // 6: weft.policy.v1alpha1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),            // 7: weft.policy.v1alpha1.ListRoutesResponse
+	(*DeleteRouteRequest)(nil),            // 8: weft.policy.v1alpha1.DeleteRouteRequest
+	(*DeleteRouteResponse)(nil),           // 9: weft.policy.v1alpha1.DeleteRouteResponse
+	(*CreateAccessPolicyRequest)(nil),     // 10: weft.policy.v1alpha1.CreateAccessPolicyRequest
+	(*CreateAccessPolicyResponse)(nil),    // 11: weft.policy.v1alpha1.CreateAccessPolicyResponse
+	(*UpdateAccessPolicyRequest)(nil),     // 12: weft.policy.v1alpha1.UpdateAccessPolicyRequest
+	(*UpdateAccessPolicyResponse)(nil),    // 13: weft.policy.v1alpha1.UpdateAccessPolicyResponse
+	(*GetAccessPolicyRequest)(nil),        // 14: weft.policy.v1alpha1.GetAccessPolicyRequest
+	(*GetAccessPolicyResponse)(nil),       // 15: weft.policy.v1alpha1.GetAccessPolicyResponse
+	(*ListAccessPoliciesRequest)(nil),     // 16: weft.policy.v1alpha1.ListAccessPoliciesRequest
+	(*ListAccessPoliciesResponse)(nil),    // 17: weft.policy.v1alpha1.ListAccessPoliciesResponse
+	(*DeleteAccessPolicyRequest)(nil),     // 18: weft.policy.v1alpha1.DeleteAccessPolicyRequest
+	(*DeleteAccessPolicyResponse)(nil),    // 19: weft.policy.v1alpha1.DeleteAccessPolicyResponse
+	(*CreateMeshConfigRequest)(nil),       // 20: weft.policy.v1alpha1.CreateMeshConfigRequest
+	(*CreateMeshConfigResponse)(nil),      // 21: weft.policy.v1alpha1.CreateMeshConfigResponse
+	(*UpdateMeshConfigRequest)(nil),       // 22: weft.policy.v1alpha1.UpdateMeshConfigRequest
+	(*UpdateMeshConfigResponse)(nil),      // 23: weft.policy.v1alpha1.UpdateMeshConfigResponse
+	(*GetMeshConfigRequest)(nil),          // 24: weft.policy.v1alpha1.GetMeshConfigRequest
+	(*GetMeshConfigResponse)(nil),         // 25: weft.policy.v1alpha1.GetMeshConfigResponse
+	(*ListMeshConfigsRequest)(nil),        // 26: weft.policy.v1alpha1.ListMeshConfigsRequest
+	(*ListMeshConfigsResponse)(nil),       // 27: weft.policy.v1alpha1.ListMeshConfigsResponse
+	(*DeleteMeshConfigRequest)(nil),       // 28: weft.policy.v1alpha1.DeleteMeshConfigRequest
+	(*DeleteMeshConfigResponse)(nil),      // 29: weft.policy.v1alpha1.DeleteMeshConfigResponse
+	(*CreateExternalServiceRequest)(nil),  // 30: weft.policy.v1alpha1.CreateExternalServiceRequest
+	(*CreateExternalServiceResponse)(nil), // 31: weft.policy.v1alpha1.CreateExternalServiceResponse
+	(*UpdateExternalServiceRequest)(nil),  // 32: weft.policy.v1alpha1.UpdateExternalServiceRequest
+	(*UpdateExternalServiceResponse)(nil), // 33: weft.policy.v1alpha1.UpdateExternalServiceResponse
+	(*GetExternalServiceRequest)(nil),     // 34: weft.policy.v1alpha1.GetExternalServiceRequest
+	(*GetExternalServiceResponse)(nil),    // 35: weft.policy.v1alpha1.GetExternalServiceResponse
+	(*ListExternalServicesRequest)(nil),   // 36: weft.policy.v1alpha1.ListExternalServicesRequest
+	(*ListExternalServicesResponse)(nil),  // 37: weft.policy.v1alpha1.ListExternalServicesResponse
+	(*DeleteExternalServiceRequest)(nil),  // 38: weft.policy.v1alpha1.DeleteExternalServiceRequest
+	(*DeleteExternalServiceResponse)(nil), // 39: weft.policy.v1alpha1.DeleteExternalServiceResponse
+	(*WatchRequest)(nil),                  // 40: weft.policy.v1alpha1.WatchRequest
+	(*WatchResponse)(nil),                 // 41: weft.policy.v1alpha1.WatchResponse
+	(*Change)(nil),                        // 42: weft.policy.v1alpha1.Change
+	(*Route)(nil),                         // 43: weft.policy.v1alpha1.Route
+	(*v1alpha1.SourceRevision)(nil),       // 44: weft.type.v1alpha1.SourceRevision
+	(*v1alpha1.Warning)(nil),              // 45: weft.type.v1alpha1.Warning
+	(*AccessPolicy)(nil),                  // 46: weft.policy.v1alpha1.AccessPolicy
+	(*MeshConfig)(nil),                    // 47: weft.policy.v1alpha1.MeshConfig
+	(*ExternalService)(nil),               // 48: weft.policy.v1alpha1.ExternalService
+	(*v1alpha1.ObjectRef)(nil),            // 49: weft.type.v1alpha1.ObjectRef
 }
 var file_weft_policy_v1alpha1_service_proto_depIdxs = []int32{
-	33, // 0: weft.policy.v1alpha1.CreateRouteRequest.route:type_name -> weft.policy.v1alpha1.Route
-	33, // 1: weft.policy.v1alpha1.CreateRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
-	34, // 2: weft.policy.v1alpha1.CreateRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	35, // 3: weft.policy.v1alpha1.CreateRouteResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	33, // 4: weft.policy.v1alpha1.UpdateRouteRequest.route:type_name -> weft.policy.v1alpha1.Route
-	33, // 5: weft.policy.v1alpha1.UpdateRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
-	34, // 6: weft.policy.v1alpha1.UpdateRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	35, // 7: weft.policy.v1alpha1.UpdateRouteResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	33, // 8: weft.policy.v1alpha1.GetRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
-	33, // 9: weft.policy.v1alpha1.ListRoutesResponse.routes:type_name -> weft.policy.v1alpha1.Route
-	34, // 10: weft.policy.v1alpha1.DeleteRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	36, // 11: weft.policy.v1alpha1.CreateAccessPolicyRequest.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	36, // 12: weft.policy.v1alpha1.CreateAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	34, // 13: weft.policy.v1alpha1.CreateAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	35, // 14: weft.policy.v1alpha1.CreateAccessPolicyResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	36, // 15: weft.policy.v1alpha1.UpdateAccessPolicyRequest.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	36, // 16: weft.policy.v1alpha1.UpdateAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	34, // 17: weft.policy.v1alpha1.UpdateAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	35, // 18: weft.policy.v1alpha1.UpdateAccessPolicyResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	36, // 19: weft.policy.v1alpha1.GetAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	36, // 20: weft.policy.v1alpha1.ListAccessPoliciesResponse.access_policies:type_name -> weft.policy.v1alpha1.AccessPolicy
-	34, // 21: weft.policy.v1alpha1.DeleteAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	37, // 22: weft.policy.v1alpha1.CreateMeshConfigRequest.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	37, // 23: weft.policy.v1alpha1.CreateMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	34, // 24: weft.policy.v1alpha1.CreateMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	35, // 25: weft.policy.v1alpha1.CreateMeshConfigResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	37, // 26: weft.policy.v1alpha1.UpdateMeshConfigRequest.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	37, // 27: weft.policy.v1alpha1.UpdateMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	34, // 28: weft.policy.v1alpha1.UpdateMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	35, // 29: weft.policy.v1alpha1.UpdateMeshConfigResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	37, // 30: weft.policy.v1alpha1.GetMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	37, // 31: weft.policy.v1alpha1.ListMeshConfigsResponse.mesh_configs:type_name -> weft.policy.v1alpha1.MeshConfig
-	34, // 32: weft.policy.v1alpha1.DeleteMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	34, // 33: weft.policy.v1alpha1.WatchRequest.resume_from:type_name -> weft.type.v1alpha1.SourceRevision
-	32, // 34: weft.policy.v1alpha1.WatchResponse.changes:type_name -> weft.policy.v1alpha1.Change
-	34, // 35: weft.policy.v1alpha1.WatchResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	33, // 36: weft.policy.v1alpha1.Change.route:type_name -> weft.policy.v1alpha1.Route
-	36, // 37: weft.policy.v1alpha1.Change.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	37, // 38: weft.policy.v1alpha1.Change.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	38, // 39: weft.policy.v1alpha1.Change.removed:type_name -> weft.type.v1alpha1.ObjectRef
-	0,  // 40: weft.policy.v1alpha1.PolicyService.CreateRoute:input_type -> weft.policy.v1alpha1.CreateRouteRequest
-	2,  // 41: weft.policy.v1alpha1.PolicyService.UpdateRoute:input_type -> weft.policy.v1alpha1.UpdateRouteRequest
-	4,  // 42: weft.policy.v1alpha1.PolicyService.GetRoute:input_type -> weft.policy.v1alpha1.GetRouteRequest
-	6,  // 43: weft.policy.v1alpha1.PolicyService.ListRoutes:input_type -> weft.policy.v1alpha1.ListRoutesRequest
-	8,  // 44: weft.policy.v1alpha1.PolicyService.DeleteRoute:input_type -> weft.policy.v1alpha1.DeleteRouteRequest
-	10, // 45: weft.policy.v1alpha1.PolicyService.CreateAccessPolicy:input_type -> weft.policy.v1alpha1.CreateAccessPolicyRequest
-	12, // 46: weft.policy.v1alpha1.PolicyService.UpdateAccessPolicy:input_type -> weft.policy.v1alpha1.UpdateAccessPolicyRequest
-	14, // 47: weft.policy.v1alpha1.PolicyService.GetAccessPolicy:input_type -> weft.policy.v1alpha1.GetAccessPolicyRequest
-	16, // 48: weft.policy.v1alpha1.PolicyService.ListAccessPolicies:input_type -> weft.policy.v1alpha1.ListAccessPoliciesRequest
-	18, // 49: weft.policy.v1alpha1.PolicyService.DeleteAccessPolicy:input_type -> weft.policy.v1alpha1.DeleteAccessPolicyRequest
-	20, // 50: weft.policy.v1alpha1.PolicyService.CreateMeshConfig:input_type -> weft.policy.v1alpha1.CreateMeshConfigRequest
-	22, // 51: weft.policy.v1alpha1.PolicyService.UpdateMeshConfig:input_type -> weft.policy.v1alpha1.UpdateMeshConfigRequest
-	24, // 52: weft.policy.v1alpha1.PolicyService.GetMeshConfig:input_type -> weft.policy.v1alpha1.GetMeshConfigRequest
-	26, // 53: weft.policy.v1alpha1.PolicyService.ListMeshConfigs:input_type -> weft.policy.v1alpha1.ListMeshConfigsRequest
-	28, // 54: weft.policy.v1alpha1.PolicyService.DeleteMeshConfig:input_type -> weft.policy.v1alpha1.DeleteMeshConfigRequest
-	30, // 55: weft.policy.v1alpha1.PolicyService.Watch:input_type -> weft.policy.v1alpha1.WatchRequest
-	1,  // 56: weft.policy.v1alpha1.PolicyService.CreateRoute:output_type -> weft.policy.v1alpha1.CreateRouteResponse
-	3,  // 57: weft.policy.v1alpha1.PolicyService.UpdateRoute:output_type -> weft.policy.v1alpha1.UpdateRouteResponse
-	5,  // 58: weft.policy.v1alpha1.PolicyService.GetRoute:output_type -> weft.policy.v1alpha1.GetRouteResponse
-	7,  // 59: weft.policy.v1alpha1.PolicyService.ListRoutes:output_type -> weft.policy.v1alpha1.ListRoutesResponse
-	9,  // 60: weft.policy.v1alpha1.PolicyService.DeleteRoute:output_type -> weft.policy.v1alpha1.DeleteRouteResponse
-	11, // 61: weft.policy.v1alpha1.PolicyService.CreateAccessPolicy:output_type -> weft.policy.v1alpha1.CreateAccessPolicyResponse
-	13, // 62: weft.policy.v1alpha1.PolicyService.UpdateAccessPolicy:output_type -> weft.policy.v1alpha1.UpdateAccessPolicyResponse
-	15, // 63: weft.policy.v1alpha1.PolicyService.GetAccessPolicy:output_type -> weft.policy.v1alpha1.GetAccessPolicyResponse
-	17, // 64: weft.policy.v1alpha1.PolicyService.ListAccessPolicies:output_type -> weft.policy.v1alpha1.ListAccessPoliciesResponse
-	19, // 65: weft.policy.v1alpha1.PolicyService.DeleteAccessPolicy:output_type -> weft.policy.v1alpha1.DeleteAccessPolicyResponse
-	21, // 66: weft.policy.v1alpha1.PolicyService.CreateMeshConfig:output_type -> weft.policy.v1alpha1.CreateMeshConfigResponse
-	23, // 67: weft.policy.v1alpha1.PolicyService.UpdateMeshConfig:output_type -> weft.policy.v1alpha1.UpdateMeshConfigResponse
-	25, // 68: weft.policy.v1alpha1.PolicyService.GetMeshConfig:output_type -> weft.policy.v1alpha1.GetMeshConfigResponse
-	27, // 69: weft.policy.v1alpha1.PolicyService.ListMeshConfigs:output_type -> weft.policy.v1alpha1.ListMeshConfigsResponse
-	29, // 70: weft.policy.v1alpha1.PolicyService.DeleteMeshConfig:output_type -> weft.policy.v1alpha1.DeleteMeshConfigResponse
-	31, // 71: weft.policy.v1alpha1.PolicyService.Watch:output_type -> weft.policy.v1alpha1.WatchResponse
-	56, // [56:72] is the sub-list for method output_type
-	40, // [40:56] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	43, // 0: weft.policy.v1alpha1.CreateRouteRequest.route:type_name -> weft.policy.v1alpha1.Route
+	43, // 1: weft.policy.v1alpha1.CreateRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
+	44, // 2: weft.policy.v1alpha1.CreateRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 3: weft.policy.v1alpha1.CreateRouteResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	43, // 4: weft.policy.v1alpha1.UpdateRouteRequest.route:type_name -> weft.policy.v1alpha1.Route
+	43, // 5: weft.policy.v1alpha1.UpdateRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
+	44, // 6: weft.policy.v1alpha1.UpdateRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 7: weft.policy.v1alpha1.UpdateRouteResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	43, // 8: weft.policy.v1alpha1.GetRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
+	43, // 9: weft.policy.v1alpha1.ListRoutesResponse.routes:type_name -> weft.policy.v1alpha1.Route
+	44, // 10: weft.policy.v1alpha1.DeleteRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	46, // 11: weft.policy.v1alpha1.CreateAccessPolicyRequest.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	46, // 12: weft.policy.v1alpha1.CreateAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	44, // 13: weft.policy.v1alpha1.CreateAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 14: weft.policy.v1alpha1.CreateAccessPolicyResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	46, // 15: weft.policy.v1alpha1.UpdateAccessPolicyRequest.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	46, // 16: weft.policy.v1alpha1.UpdateAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	44, // 17: weft.policy.v1alpha1.UpdateAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 18: weft.policy.v1alpha1.UpdateAccessPolicyResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	46, // 19: weft.policy.v1alpha1.GetAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	46, // 20: weft.policy.v1alpha1.ListAccessPoliciesResponse.access_policies:type_name -> weft.policy.v1alpha1.AccessPolicy
+	44, // 21: weft.policy.v1alpha1.DeleteAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	47, // 22: weft.policy.v1alpha1.CreateMeshConfigRequest.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	47, // 23: weft.policy.v1alpha1.CreateMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	44, // 24: weft.policy.v1alpha1.CreateMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 25: weft.policy.v1alpha1.CreateMeshConfigResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	47, // 26: weft.policy.v1alpha1.UpdateMeshConfigRequest.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	47, // 27: weft.policy.v1alpha1.UpdateMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	44, // 28: weft.policy.v1alpha1.UpdateMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 29: weft.policy.v1alpha1.UpdateMeshConfigResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	47, // 30: weft.policy.v1alpha1.GetMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	47, // 31: weft.policy.v1alpha1.ListMeshConfigsResponse.mesh_configs:type_name -> weft.policy.v1alpha1.MeshConfig
+	44, // 32: weft.policy.v1alpha1.DeleteMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	48, // 33: weft.policy.v1alpha1.CreateExternalServiceRequest.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	48, // 34: weft.policy.v1alpha1.CreateExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	44, // 35: weft.policy.v1alpha1.CreateExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 36: weft.policy.v1alpha1.CreateExternalServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	48, // 37: weft.policy.v1alpha1.UpdateExternalServiceRequest.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	48, // 38: weft.policy.v1alpha1.UpdateExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	44, // 39: weft.policy.v1alpha1.UpdateExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 40: weft.policy.v1alpha1.UpdateExternalServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	48, // 41: weft.policy.v1alpha1.GetExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	48, // 42: weft.policy.v1alpha1.ListExternalServicesResponse.external_services:type_name -> weft.policy.v1alpha1.ExternalService
+	44, // 43: weft.policy.v1alpha1.DeleteExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	44, // 44: weft.policy.v1alpha1.WatchRequest.resume_from:type_name -> weft.type.v1alpha1.SourceRevision
+	42, // 45: weft.policy.v1alpha1.WatchResponse.changes:type_name -> weft.policy.v1alpha1.Change
+	44, // 46: weft.policy.v1alpha1.WatchResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	43, // 47: weft.policy.v1alpha1.Change.route:type_name -> weft.policy.v1alpha1.Route
+	46, // 48: weft.policy.v1alpha1.Change.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	47, // 49: weft.policy.v1alpha1.Change.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	49, // 50: weft.policy.v1alpha1.Change.removed:type_name -> weft.type.v1alpha1.ObjectRef
+	48, // 51: weft.policy.v1alpha1.Change.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	0,  // 52: weft.policy.v1alpha1.PolicyService.CreateRoute:input_type -> weft.policy.v1alpha1.CreateRouteRequest
+	2,  // 53: weft.policy.v1alpha1.PolicyService.UpdateRoute:input_type -> weft.policy.v1alpha1.UpdateRouteRequest
+	4,  // 54: weft.policy.v1alpha1.PolicyService.GetRoute:input_type -> weft.policy.v1alpha1.GetRouteRequest
+	6,  // 55: weft.policy.v1alpha1.PolicyService.ListRoutes:input_type -> weft.policy.v1alpha1.ListRoutesRequest
+	8,  // 56: weft.policy.v1alpha1.PolicyService.DeleteRoute:input_type -> weft.policy.v1alpha1.DeleteRouteRequest
+	10, // 57: weft.policy.v1alpha1.PolicyService.CreateAccessPolicy:input_type -> weft.policy.v1alpha1.CreateAccessPolicyRequest
+	12, // 58: weft.policy.v1alpha1.PolicyService.UpdateAccessPolicy:input_type -> weft.policy.v1alpha1.UpdateAccessPolicyRequest
+	14, // 59: weft.policy.v1alpha1.PolicyService.GetAccessPolicy:input_type -> weft.policy.v1alpha1.GetAccessPolicyRequest
+	16, // 60: weft.policy.v1alpha1.PolicyService.ListAccessPolicies:input_type -> weft.policy.v1alpha1.ListAccessPoliciesRequest
+	18, // 61: weft.policy.v1alpha1.PolicyService.DeleteAccessPolicy:input_type -> weft.policy.v1alpha1.DeleteAccessPolicyRequest
+	20, // 62: weft.policy.v1alpha1.PolicyService.CreateMeshConfig:input_type -> weft.policy.v1alpha1.CreateMeshConfigRequest
+	22, // 63: weft.policy.v1alpha1.PolicyService.UpdateMeshConfig:input_type -> weft.policy.v1alpha1.UpdateMeshConfigRequest
+	24, // 64: weft.policy.v1alpha1.PolicyService.GetMeshConfig:input_type -> weft.policy.v1alpha1.GetMeshConfigRequest
+	26, // 65: weft.policy.v1alpha1.PolicyService.ListMeshConfigs:input_type -> weft.policy.v1alpha1.ListMeshConfigsRequest
+	28, // 66: weft.policy.v1alpha1.PolicyService.DeleteMeshConfig:input_type -> weft.policy.v1alpha1.DeleteMeshConfigRequest
+	30, // 67: weft.policy.v1alpha1.PolicyService.CreateExternalService:input_type -> weft.policy.v1alpha1.CreateExternalServiceRequest
+	32, // 68: weft.policy.v1alpha1.PolicyService.UpdateExternalService:input_type -> weft.policy.v1alpha1.UpdateExternalServiceRequest
+	34, // 69: weft.policy.v1alpha1.PolicyService.GetExternalService:input_type -> weft.policy.v1alpha1.GetExternalServiceRequest
+	36, // 70: weft.policy.v1alpha1.PolicyService.ListExternalServices:input_type -> weft.policy.v1alpha1.ListExternalServicesRequest
+	38, // 71: weft.policy.v1alpha1.PolicyService.DeleteExternalService:input_type -> weft.policy.v1alpha1.DeleteExternalServiceRequest
+	40, // 72: weft.policy.v1alpha1.PolicyService.Watch:input_type -> weft.policy.v1alpha1.WatchRequest
+	1,  // 73: weft.policy.v1alpha1.PolicyService.CreateRoute:output_type -> weft.policy.v1alpha1.CreateRouteResponse
+	3,  // 74: weft.policy.v1alpha1.PolicyService.UpdateRoute:output_type -> weft.policy.v1alpha1.UpdateRouteResponse
+	5,  // 75: weft.policy.v1alpha1.PolicyService.GetRoute:output_type -> weft.policy.v1alpha1.GetRouteResponse
+	7,  // 76: weft.policy.v1alpha1.PolicyService.ListRoutes:output_type -> weft.policy.v1alpha1.ListRoutesResponse
+	9,  // 77: weft.policy.v1alpha1.PolicyService.DeleteRoute:output_type -> weft.policy.v1alpha1.DeleteRouteResponse
+	11, // 78: weft.policy.v1alpha1.PolicyService.CreateAccessPolicy:output_type -> weft.policy.v1alpha1.CreateAccessPolicyResponse
+	13, // 79: weft.policy.v1alpha1.PolicyService.UpdateAccessPolicy:output_type -> weft.policy.v1alpha1.UpdateAccessPolicyResponse
+	15, // 80: weft.policy.v1alpha1.PolicyService.GetAccessPolicy:output_type -> weft.policy.v1alpha1.GetAccessPolicyResponse
+	17, // 81: weft.policy.v1alpha1.PolicyService.ListAccessPolicies:output_type -> weft.policy.v1alpha1.ListAccessPoliciesResponse
+	19, // 82: weft.policy.v1alpha1.PolicyService.DeleteAccessPolicy:output_type -> weft.policy.v1alpha1.DeleteAccessPolicyResponse
+	21, // 83: weft.policy.v1alpha1.PolicyService.CreateMeshConfig:output_type -> weft.policy.v1alpha1.CreateMeshConfigResponse
+	23, // 84: weft.policy.v1alpha1.PolicyService.UpdateMeshConfig:output_type -> weft.policy.v1alpha1.UpdateMeshConfigResponse
+	25, // 85: weft.policy.v1alpha1.PolicyService.GetMeshConfig:output_type -> weft.policy.v1alpha1.GetMeshConfigResponse
+	27, // 86: weft.policy.v1alpha1.PolicyService.ListMeshConfigs:output_type -> weft.policy.v1alpha1.ListMeshConfigsResponse
+	29, // 87: weft.policy.v1alpha1.PolicyService.DeleteMeshConfig:output_type -> weft.policy.v1alpha1.DeleteMeshConfigResponse
+	31, // 88: weft.policy.v1alpha1.PolicyService.CreateExternalService:output_type -> weft.policy.v1alpha1.CreateExternalServiceResponse
+	33, // 89: weft.policy.v1alpha1.PolicyService.UpdateExternalService:output_type -> weft.policy.v1alpha1.UpdateExternalServiceResponse
+	35, // 90: weft.policy.v1alpha1.PolicyService.GetExternalService:output_type -> weft.policy.v1alpha1.GetExternalServiceResponse
+	37, // 91: weft.policy.v1alpha1.PolicyService.ListExternalServices:output_type -> weft.policy.v1alpha1.ListExternalServicesResponse
+	39, // 92: weft.policy.v1alpha1.PolicyService.DeleteExternalService:output_type -> weft.policy.v1alpha1.DeleteExternalServiceResponse
+	41, // 93: weft.policy.v1alpha1.PolicyService.Watch:output_type -> weft.policy.v1alpha1.WatchResponse
+	73, // [73:94] is the sub-list for method output_type
+	52, // [52:73] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_weft_policy_v1alpha1_service_proto_init() }
@@ -2251,11 +2908,12 @@ func file_weft_policy_v1alpha1_service_proto_init() {
 		return
 	}
 	file_weft_policy_v1alpha1_policy_proto_init()
-	file_weft_policy_v1alpha1_service_proto_msgTypes[32].OneofWrappers = []any{
+	file_weft_policy_v1alpha1_service_proto_msgTypes[42].OneofWrappers = []any{
 		(*Change_Route)(nil),
 		(*Change_AccessPolicy)(nil),
 		(*Change_MeshConfig)(nil),
 		(*Change_Removed)(nil),
+		(*Change_ExternalService)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2263,7 +2921,7 @@ func file_weft_policy_v1alpha1_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_policy_v1alpha1_service_proto_rawDesc), len(file_weft_policy_v1alpha1_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

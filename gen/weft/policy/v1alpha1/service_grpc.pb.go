@@ -21,22 +21,27 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PolicyService_CreateRoute_FullMethodName        = "/weft.policy.v1alpha1.PolicyService/CreateRoute"
-	PolicyService_UpdateRoute_FullMethodName        = "/weft.policy.v1alpha1.PolicyService/UpdateRoute"
-	PolicyService_GetRoute_FullMethodName           = "/weft.policy.v1alpha1.PolicyService/GetRoute"
-	PolicyService_ListRoutes_FullMethodName         = "/weft.policy.v1alpha1.PolicyService/ListRoutes"
-	PolicyService_DeleteRoute_FullMethodName        = "/weft.policy.v1alpha1.PolicyService/DeleteRoute"
-	PolicyService_CreateAccessPolicy_FullMethodName = "/weft.policy.v1alpha1.PolicyService/CreateAccessPolicy"
-	PolicyService_UpdateAccessPolicy_FullMethodName = "/weft.policy.v1alpha1.PolicyService/UpdateAccessPolicy"
-	PolicyService_GetAccessPolicy_FullMethodName    = "/weft.policy.v1alpha1.PolicyService/GetAccessPolicy"
-	PolicyService_ListAccessPolicies_FullMethodName = "/weft.policy.v1alpha1.PolicyService/ListAccessPolicies"
-	PolicyService_DeleteAccessPolicy_FullMethodName = "/weft.policy.v1alpha1.PolicyService/DeleteAccessPolicy"
-	PolicyService_CreateMeshConfig_FullMethodName   = "/weft.policy.v1alpha1.PolicyService/CreateMeshConfig"
-	PolicyService_UpdateMeshConfig_FullMethodName   = "/weft.policy.v1alpha1.PolicyService/UpdateMeshConfig"
-	PolicyService_GetMeshConfig_FullMethodName      = "/weft.policy.v1alpha1.PolicyService/GetMeshConfig"
-	PolicyService_ListMeshConfigs_FullMethodName    = "/weft.policy.v1alpha1.PolicyService/ListMeshConfigs"
-	PolicyService_DeleteMeshConfig_FullMethodName   = "/weft.policy.v1alpha1.PolicyService/DeleteMeshConfig"
-	PolicyService_Watch_FullMethodName              = "/weft.policy.v1alpha1.PolicyService/Watch"
+	PolicyService_CreateRoute_FullMethodName           = "/weft.policy.v1alpha1.PolicyService/CreateRoute"
+	PolicyService_UpdateRoute_FullMethodName           = "/weft.policy.v1alpha1.PolicyService/UpdateRoute"
+	PolicyService_GetRoute_FullMethodName              = "/weft.policy.v1alpha1.PolicyService/GetRoute"
+	PolicyService_ListRoutes_FullMethodName            = "/weft.policy.v1alpha1.PolicyService/ListRoutes"
+	PolicyService_DeleteRoute_FullMethodName           = "/weft.policy.v1alpha1.PolicyService/DeleteRoute"
+	PolicyService_CreateAccessPolicy_FullMethodName    = "/weft.policy.v1alpha1.PolicyService/CreateAccessPolicy"
+	PolicyService_UpdateAccessPolicy_FullMethodName    = "/weft.policy.v1alpha1.PolicyService/UpdateAccessPolicy"
+	PolicyService_GetAccessPolicy_FullMethodName       = "/weft.policy.v1alpha1.PolicyService/GetAccessPolicy"
+	PolicyService_ListAccessPolicies_FullMethodName    = "/weft.policy.v1alpha1.PolicyService/ListAccessPolicies"
+	PolicyService_DeleteAccessPolicy_FullMethodName    = "/weft.policy.v1alpha1.PolicyService/DeleteAccessPolicy"
+	PolicyService_CreateMeshConfig_FullMethodName      = "/weft.policy.v1alpha1.PolicyService/CreateMeshConfig"
+	PolicyService_UpdateMeshConfig_FullMethodName      = "/weft.policy.v1alpha1.PolicyService/UpdateMeshConfig"
+	PolicyService_GetMeshConfig_FullMethodName         = "/weft.policy.v1alpha1.PolicyService/GetMeshConfig"
+	PolicyService_ListMeshConfigs_FullMethodName       = "/weft.policy.v1alpha1.PolicyService/ListMeshConfigs"
+	PolicyService_DeleteMeshConfig_FullMethodName      = "/weft.policy.v1alpha1.PolicyService/DeleteMeshConfig"
+	PolicyService_CreateExternalService_FullMethodName = "/weft.policy.v1alpha1.PolicyService/CreateExternalService"
+	PolicyService_UpdateExternalService_FullMethodName = "/weft.policy.v1alpha1.PolicyService/UpdateExternalService"
+	PolicyService_GetExternalService_FullMethodName    = "/weft.policy.v1alpha1.PolicyService/GetExternalService"
+	PolicyService_ListExternalServices_FullMethodName  = "/weft.policy.v1alpha1.PolicyService/ListExternalServices"
+	PolicyService_DeleteExternalService_FullMethodName = "/weft.policy.v1alpha1.PolicyService/DeleteExternalService"
+	PolicyService_Watch_FullMethodName                 = "/weft.policy.v1alpha1.PolicyService/Watch"
 )
 
 // PolicyServiceClient is the client API for PolicyService service.
@@ -76,6 +81,16 @@ type PolicyServiceClient interface {
 	ListMeshConfigs(ctx context.Context, in *ListMeshConfigsRequest, opts ...grpc.CallOption) (*ListMeshConfigsResponse, error)
 	// DeleteMeshConfig removes a mesh configuration.
 	DeleteMeshConfig(ctx context.Context, in *DeleteMeshConfigRequest, opts ...grpc.CallOption) (*DeleteMeshConfigResponse, error)
+	// CreateExternalService adds an external service. ALREADY_EXISTS if there is one of that name.
+	CreateExternalService(ctx context.Context, in *CreateExternalServiceRequest, opts ...grpc.CallOption) (*CreateExternalServiceResponse, error)
+	// UpdateExternalService replaces the spec and labels of an external service. NOT_FOUND if there is none.
+	UpdateExternalService(ctx context.Context, in *UpdateExternalServiceRequest, opts ...grpc.CallOption) (*UpdateExternalServiceResponse, error)
+	// GetExternalService reads one mesh configuration.
+	GetExternalService(ctx context.Context, in *GetExternalServiceRequest, opts ...grpc.CallOption) (*GetExternalServiceResponse, error)
+	// ListExternalServices reads them in order of namespace and name.
+	ListExternalServices(ctx context.Context, in *ListExternalServicesRequest, opts ...grpc.CallOption) (*ListExternalServicesResponse, error)
+	// DeleteExternalService removes an external service.
+	DeleteExternalService(ctx context.Context, in *DeleteExternalServiceRequest, opts ...grpc.CallOption) (*DeleteExternalServiceResponse, error)
 	// Watch streams all policy from a revision on, with the semantics of weft.discovery.v1alpha1.DiscoveryService.Watch: what
 	// the client lacks first (changes, or a reset), then changes in order; never a silent gap.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
@@ -239,6 +254,56 @@ func (c *policyServiceClient) DeleteMeshConfig(ctx context.Context, in *DeleteMe
 	return out, nil
 }
 
+func (c *policyServiceClient) CreateExternalService(ctx context.Context, in *CreateExternalServiceRequest, opts ...grpc.CallOption) (*CreateExternalServiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateExternalServiceResponse)
+	err := c.cc.Invoke(ctx, PolicyService_CreateExternalService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) UpdateExternalService(ctx context.Context, in *UpdateExternalServiceRequest, opts ...grpc.CallOption) (*UpdateExternalServiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateExternalServiceResponse)
+	err := c.cc.Invoke(ctx, PolicyService_UpdateExternalService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) GetExternalService(ctx context.Context, in *GetExternalServiceRequest, opts ...grpc.CallOption) (*GetExternalServiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetExternalServiceResponse)
+	err := c.cc.Invoke(ctx, PolicyService_GetExternalService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) ListExternalServices(ctx context.Context, in *ListExternalServicesRequest, opts ...grpc.CallOption) (*ListExternalServicesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListExternalServicesResponse)
+	err := c.cc.Invoke(ctx, PolicyService_ListExternalServices_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) DeleteExternalService(ctx context.Context, in *DeleteExternalServiceRequest, opts ...grpc.CallOption) (*DeleteExternalServiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteExternalServiceResponse)
+	err := c.cc.Invoke(ctx, PolicyService_DeleteExternalService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *policyServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &PolicyService_ServiceDesc.Streams[0], PolicyService_Watch_FullMethodName, cOpts...)
@@ -295,6 +360,16 @@ type PolicyServiceServer interface {
 	ListMeshConfigs(context.Context, *ListMeshConfigsRequest) (*ListMeshConfigsResponse, error)
 	// DeleteMeshConfig removes a mesh configuration.
 	DeleteMeshConfig(context.Context, *DeleteMeshConfigRequest) (*DeleteMeshConfigResponse, error)
+	// CreateExternalService adds an external service. ALREADY_EXISTS if there is one of that name.
+	CreateExternalService(context.Context, *CreateExternalServiceRequest) (*CreateExternalServiceResponse, error)
+	// UpdateExternalService replaces the spec and labels of an external service. NOT_FOUND if there is none.
+	UpdateExternalService(context.Context, *UpdateExternalServiceRequest) (*UpdateExternalServiceResponse, error)
+	// GetExternalService reads one mesh configuration.
+	GetExternalService(context.Context, *GetExternalServiceRequest) (*GetExternalServiceResponse, error)
+	// ListExternalServices reads them in order of namespace and name.
+	ListExternalServices(context.Context, *ListExternalServicesRequest) (*ListExternalServicesResponse, error)
+	// DeleteExternalService removes an external service.
+	DeleteExternalService(context.Context, *DeleteExternalServiceRequest) (*DeleteExternalServiceResponse, error)
 	// Watch streams all policy from a revision on, with the semantics of weft.discovery.v1alpha1.DiscoveryService.Watch: what
 	// the client lacks first (changes, or a reset), then changes in order; never a silent gap.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
@@ -352,6 +427,21 @@ func (UnimplementedPolicyServiceServer) ListMeshConfigs(context.Context, *ListMe
 }
 func (UnimplementedPolicyServiceServer) DeleteMeshConfig(context.Context, *DeleteMeshConfigRequest) (*DeleteMeshConfigResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteMeshConfig not implemented")
+}
+func (UnimplementedPolicyServiceServer) CreateExternalService(context.Context, *CreateExternalServiceRequest) (*CreateExternalServiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateExternalService not implemented")
+}
+func (UnimplementedPolicyServiceServer) UpdateExternalService(context.Context, *UpdateExternalServiceRequest) (*UpdateExternalServiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateExternalService not implemented")
+}
+func (UnimplementedPolicyServiceServer) GetExternalService(context.Context, *GetExternalServiceRequest) (*GetExternalServiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExternalService not implemented")
+}
+func (UnimplementedPolicyServiceServer) ListExternalServices(context.Context, *ListExternalServicesRequest) (*ListExternalServicesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListExternalServices not implemented")
+}
+func (UnimplementedPolicyServiceServer) DeleteExternalService(context.Context, *DeleteExternalServiceRequest) (*DeleteExternalServiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteExternalService not implemented")
 }
 func (UnimplementedPolicyServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -647,6 +737,96 @@ func _PolicyService_DeleteMeshConfig_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PolicyService_CreateExternalService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateExternalServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).CreateExternalService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_CreateExternalService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).CreateExternalService(ctx, req.(*CreateExternalServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_UpdateExternalService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateExternalServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).UpdateExternalService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_UpdateExternalService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).UpdateExternalService(ctx, req.(*UpdateExternalServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_GetExternalService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExternalServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).GetExternalService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_GetExternalService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).GetExternalService(ctx, req.(*GetExternalServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_ListExternalServices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListExternalServicesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).ListExternalServices(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_ListExternalServices_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).ListExternalServices(ctx, req.(*ListExternalServicesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_DeleteExternalService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteExternalServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).DeleteExternalService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_DeleteExternalService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).DeleteExternalService(ctx, req.(*DeleteExternalServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PolicyService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -724,6 +904,26 @@ var PolicyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteMeshConfig",
 			Handler:    _PolicyService_DeleteMeshConfig_Handler,
+		},
+		{
+			MethodName: "CreateExternalService",
+			Handler:    _PolicyService_CreateExternalService_Handler,
+		},
+		{
+			MethodName: "UpdateExternalService",
+			Handler:    _PolicyService_UpdateExternalService_Handler,
+		},
+		{
+			MethodName: "GetExternalService",
+			Handler:    _PolicyService_GetExternalService_Handler,
+		},
+		{
+			MethodName: "ListExternalServices",
+			Handler:    _PolicyService_ListExternalServices_Handler,
+		},
+		{
+			MethodName: "DeleteExternalService",
+			Handler:    _PolicyService_DeleteExternalService_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -197,6 +197,59 @@ func (AccessDefault) EnumDescriptor() ([]byte, []int) {
 	return file_weft_type_v1alpha1_match_proto_rawDescGZIP(), []int{2}
 }
 
+// EgressMode decides calls to destinations outside of the mesh.
+type EgressMode int32
+
+const (
+	// Not set: strict when mTLS is strict, else open.
+	EgressMode_EGRESS_MODE_UNSPECIFIED EgressMode = 0
+	// Everything outside may be called.
+	EgressMode_EGRESS_MODE_OPEN EgressMode = 1
+	// Only what an ExternalService names may be called.
+	EgressMode_EGRESS_MODE_STRICT EgressMode = 2
+)
+
+// Enum value maps for EgressMode.
+var (
+	EgressMode_name = map[int32]string{
+		0: "EGRESS_MODE_UNSPECIFIED",
+		1: "EGRESS_MODE_OPEN",
+		2: "EGRESS_MODE_STRICT",
+	}
+	EgressMode_value = map[string]int32{
+		"EGRESS_MODE_UNSPECIFIED": 0,
+		"EGRESS_MODE_OPEN":        1,
+		"EGRESS_MODE_STRICT":      2,
+	}
+)
+
+func (x EgressMode) Enum() *EgressMode {
+	p := new(EgressMode)
+	*p = x
+	return p
+}
+
+func (x EgressMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EgressMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_weft_type_v1alpha1_match_proto_enumTypes[3].Descriptor()
+}
+
+func (EgressMode) Type() protoreflect.EnumType {
+	return &file_weft_type_v1alpha1_match_proto_enumTypes[3]
+}
+
+func (x EgressMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EgressMode.Descriptor instead.
+func (EgressMode) EnumDescriptor() ([]byte, []int) {
+	return file_weft_type_v1alpha1_match_proto_rawDescGZIP(), []int{3}
+}
+
 // Balancing is the method that picks an endpoint for each request or connection.
 type Balancing int32
 
@@ -238,11 +291,11 @@ func (x Balancing) String() string {
 }
 
 func (Balancing) Descriptor() protoreflect.EnumDescriptor {
-	return file_weft_type_v1alpha1_match_proto_enumTypes[3].Descriptor()
+	return file_weft_type_v1alpha1_match_proto_enumTypes[4].Descriptor()
 }
 
 func (Balancing) Type() protoreflect.EnumType {
-	return &file_weft_type_v1alpha1_match_proto_enumTypes[3]
+	return &file_weft_type_v1alpha1_match_proto_enumTypes[4]
 }
 
 func (x Balancing) Number() protoreflect.EnumNumber {
@@ -251,7 +304,7 @@ func (x Balancing) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Balancing.Descriptor instead.
 func (Balancing) EnumDescriptor() ([]byte, []int) {
-	return file_weft_type_v1alpha1_match_proto_rawDescGZIP(), []int{3}
+	return file_weft_type_v1alpha1_match_proto_rawDescGZIP(), []int{4}
 }
 
 // PathMatch compares the normalised path of a request (without its query).
@@ -520,7 +573,12 @@ const file_weft_type_v1alpha1_match_proto_rawDesc = "" +
 	"\rAccessDefault\x12\x1e\n" +
 	"\x1aACCESS_DEFAULT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ACCESS_DEFAULT_ALLOW\x10\x01\x12\x17\n" +
-	"\x13ACCESS_DEFAULT_DENY\x10\x02*w\n" +
+	"\x13ACCESS_DEFAULT_DENY\x10\x02*W\n" +
+	"\n" +
+	"EgressMode\x12\x1b\n" +
+	"\x17EGRESS_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10EGRESS_MODE_OPEN\x10\x01\x12\x16\n" +
+	"\x12EGRESS_MODE_STRICT\x10\x02*w\n" +
 	"\tBalancing\x12\x19\n" +
 	"\x15BALANCING_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13BALANCING_PEAK_EWMA\x10\x01\x12\x19\n" +
@@ -539,15 +597,16 @@ func file_weft_type_v1alpha1_match_proto_rawDescGZIP() []byte {
 	return file_weft_type_v1alpha1_match_proto_rawDescData
 }
 
-var file_weft_type_v1alpha1_match_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_weft_type_v1alpha1_match_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_weft_type_v1alpha1_match_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_weft_type_v1alpha1_match_proto_goTypes = []any{
 	(Protocol)(0),       // 0: weft.type.v1alpha1.Protocol
 	(MtlsMode)(0),       // 1: weft.type.v1alpha1.MtlsMode
 	(AccessDefault)(0),  // 2: weft.type.v1alpha1.AccessDefault
-	(Balancing)(0),      // 3: weft.type.v1alpha1.Balancing
-	(*PathMatch)(nil),   // 4: weft.type.v1alpha1.PathMatch
-	(*HeaderMatch)(nil), // 5: weft.type.v1alpha1.HeaderMatch
+	(EgressMode)(0),     // 3: weft.type.v1alpha1.EgressMode
+	(Balancing)(0),      // 4: weft.type.v1alpha1.Balancing
+	(*PathMatch)(nil),   // 5: weft.type.v1alpha1.PathMatch
+	(*HeaderMatch)(nil), // 6: weft.type.v1alpha1.HeaderMatch
 }
 var file_weft_type_v1alpha1_match_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -578,7 +637,7 @@ func file_weft_type_v1alpha1_match_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_type_v1alpha1_match_proto_rawDesc), len(file_weft_type_v1alpha1_match_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -127,7 +127,7 @@ func (x *ObjectMeta) GetOrigin() string {
 // ObjectRef names one object and, where known, the version of it that was used.
 type ObjectRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kind as in a manifest: Service, Workload, Route, AccessPolicy, MeshConfig.
+	// The kind as in a manifest: Service, Workload, Route, AccessPolicy, MeshConfig, ExternalService.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Namespace of the object.
 	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`

@@ -4,7 +4,8 @@
 //
 //	vector policy=3 discovery=7 identity=1
 //	trust weft.local authorities=abc,def
-//	mesh access=deny mtls=strict balancing=round_robin retry=10/5
+//	mesh access=deny mtls=strict balancing=round_robin retry=10/5 egress=open
+//	external shop/pay hosts=*.pay.example addresses=192.0.2.0/24 ports=443
 //	service shop/web accounts=web,other/web ports=80:http,90>9090:tcp vip=198.18.0.1
 //	workload shop/web-1 account=web services=web labels=version:v1 address=10.0.0.1 mesh=15008 ports=8080,90>9000:tcp state=unknown
 //	route shop/canary service=web created=2

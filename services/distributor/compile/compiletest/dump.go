@@ -3,6 +3,7 @@ package compiletest
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ func Dump(s *compile.State, w *compile.World) string {
 	var b strings.Builder
 	resource(&b, "", s.Mesh())
 	resource(&b, "", s.Bundle())
+	resource(&b, "", s.Egress())
 	resource(&b, " (no policy)", s.Access(compile.Account{}))
 	for _, a := range accounts(w) {
 		resource(&b, " of "+a.Namespace+"/"+a.Name, s.Access(a))
@@ -32,6 +34,9 @@ func Dump(s *compile.State, w *compile.World) string {
 		}
 		b.WriteString("\n")
 	}
+	for _, a := range addresses(w) {
+		resource(&b, "", s.Address(a))
+	}
 	for n := range uint32(compile.Shards) {
 		for _, e := range s.Shard(n).Entries {
 			fmt.Fprintf(&b, "index %d: %+v\n", n, e)
@@ -46,6 +51,10 @@ func Versions(s *compile.State, w *compile.World) map[string]string {
 	add := func(owner string, r *compile.Resource) { out[owner+r.Name] = fmt.Sprint(r.Version, r.Origins) }
 	add("", s.Mesh())
 	add("", s.Bundle())
+	add("", s.Egress())
+	for _, a := range addresses(w) {
+		add("", s.Address(a))
+	}
 	add("", s.Access(compile.Account{}))
 	for _, a := range accounts(w) {
 		add(a.Namespace+"/"+a.Name+":", s.Access(a))
@@ -80,6 +89,18 @@ func accounts(w *compile.World) []compile.Account {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
 	return out
+}
+
+// addresses of all workloads, in order.
+func addresses(w *compile.World) []netip.Addr {
+	var out []netip.Addr
+	for _, wl := range w.Workloads {
+		if wl.Address.IsValid() {
+			out = append(out, wl.Address)
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
 }
 
 func keys[T any](m map[model.Key]*T) []model.Key {

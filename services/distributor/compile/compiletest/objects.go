@@ -25,7 +25,16 @@ func (p *parser) mesh(a attributes) {
 	if percent, least, ok := strings.Cut(a.take("retry"), "/"); ok {
 		m.RetryBudget = &model.RetryBudget{Percent: uint32(p.number(percent)), MinPerSecond: uint32(p.number(least))}
 	}
+	m.Egress = map[string]model.EgressMode{"open": model.EgressOpen, "strict": model.EgressStrict}[a.take("egress")]
 	p.w.Mesh = m
+}
+
+func (p *parser) external(name string, a attributes) {
+	e := &model.ExternalService{Meta: p.meta(name, a), Hosts: a.list("hosts"), Addresses: a.list("addresses")}
+	for _, text := range a.list("ports") {
+		e.Ports = append(e.Ports, uint16(p.number(text)))
+	}
+	p.w.Externals[e.Key] = e
 }
 
 func (p *parser) service(name string, a attributes) {

@@ -21,6 +21,7 @@ func World(t testing.TB, text string) *compile.World {
 		Workloads: map[model.Key]*model.Workload{},
 		Routes:    map[model.Key]*model.Route{},
 		Policies:  map[model.Key]*model.AccessPolicy{},
+		Externals: map[model.Key]*model.ExternalService{},
 		Bundle:    &compile.Bundle{TrustDomain: "weft.local", Authorities: [][]byte{[]byte("root")}},
 	}}
 	for line := range strings.Lines(text) {
@@ -92,6 +93,8 @@ func (p *parser) parse(fields []string) {
 		p.trust(name, a)
 	case "mesh":
 		p.mesh(a)
+	case "external":
+		p.external(name, a)
 	case "service":
 		p.service(name, a)
 	case "workload":

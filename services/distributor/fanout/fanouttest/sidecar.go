@@ -31,6 +31,7 @@ type Sidecar struct {
 	removed  []string // every name that was ever removed, in order
 	vector   model.Vector
 	services map[string]bool
+	places   map[string]bool // IP addresses
 	updates  int
 	received int // resources and shards
 	current  bool
@@ -49,7 +50,7 @@ func New(t testing.TB, namespace, workload string, services ...string) *Sidecar 
 	s := &Sidecar{
 		t: t, ns: namespace, name: workload, changed: make(chan struct{}),
 		held: map[string]*configpb.Resource{}, offered: map[string]string{}, index: map[uint32]*configpb.IndexShard{},
-		services: map[string]bool{}, refuse: map[string]string{},
+		services: map[string]bool{}, places: map[string]bool{}, refuse: map[string]string{},
 	}
 	for _, name := range services {
 		s.services[name] = true
@@ -70,7 +71,7 @@ func (s *Sidecar) Connect(conn grpc.ClientConnInterface) {
 	s.stream, s.stop, s.err, s.ended, s.current, s.away = stream, cancel, nil, false, false, 0
 	s.updates, s.received, s.unacked = 0, 0, nil
 	open := &configpb.Open{
-		Namespace: s.ns, Workload: s.name, Services: slices.Sorted(maps.Keys(s.services)),
+		Namespace: s.ns, Workload: s.name, Services: slices.Sorted(maps.Keys(s.services)), Addresses: slices.Sorted(maps.Keys(s.places)),
 		InitialVersions: map[string]string{}, Applied: modelpb.VectorToProto(s.vector), BuildVersion: "test",
 		SvidExpireSeconds: 1_900_000_000,
 	}
@@ -114,6 +115,19 @@ func (s *Sidecar) Subscribe(add, remove []string) {
 	}
 	s.mu.Unlock()
 	s.send(&configpb.StreamRequest{Request: &configpb.StreamRequest_Subscribe{Subscribe: &configpb.Subscribe{Add: add, Remove: remove}}})
+}
+
+// Ask adds and removes IP addresses.
+func (s *Sidecar) Ask(add, remove []string) {
+	s.mu.Lock()
+	for _, a := range add {
+		s.places[a] = true
+	}
+	for _, a := range remove {
+		delete(s.places, a)
+	}
+	s.mu.Unlock()
+	s.send(&configpb.StreamRequest{Request: &configpb.StreamRequest_Subscribe{Subscribe: &configpb.Subscribe{AddAddresses: add, RemoveAddresses: remove}}})
 }
 
 // Send sends any request.

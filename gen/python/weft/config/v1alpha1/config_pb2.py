@@ -27,7 +27,7 @@ from weft.config.v1alpha1 import resource_pb2 as weft_dot_config_dot_v1alpha1_do
 from weft.type.v1alpha1 import revision_pb2 as weft_dot_type_dot_v1alpha1_dot_revision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weft/config/v1alpha1/config.proto\x12\x14weft.config.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a#weft/config/v1alpha1/resource.proto\x1a!weft/type/v1alpha1/revision.proto\"\xbc\x01\n\rStreamRequest\x12\x30\n\x04open\x18\x01 \x01(\x0b\x32\x1a.weft.config.v1alpha1.OpenH\x00R\x04open\x12?\n\tsubscribe\x18\x02 \x01(\x0b\x32\x1f.weft.config.v1alpha1.SubscribeH\x00R\tsubscribe\x12-\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32\x19.weft.config.v1alpha1.AckH\x00R\x03\x61\x63kB\t\n\x07request\"\xdf\x03\n\x04Open\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1a\n\x08workload\x18\x02 \x01(\tR\x08workload\x12\x1a\n\x08services\x18\x03 \x03(\tR\x08services\x12Z\n\x10initial_versions\x18\x04 \x03(\x0b\x32/.weft.config.v1alpha1.Open.InitialVersionsEntryR\x0finitialVersions\x12N\n\x0eindex_versions\x18\x05 \x03(\x0b\x32\'.weft.config.v1alpha1.IndexShardVersionR\rindexVersions\x12<\n\x07\x61pplied\x18\x06 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x07\x61pplied\x12#\n\rbuild_version\x18\x07 \x01(\tR\x0c\x62uildVersion\x12.\n\x13svid_expire_seconds\x18\x08 \x01(\x03R\x11svidExpireSeconds\x1a\x42\n\x14InitialVersionsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"C\n\x11IndexShardVersion\x12\x14\n\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\"5\n\tSubscribe\x12\x10\n\x03\x61\x64\x64\x18\x01 \x03(\tR\x03\x61\x64\x64\x12\x16\n\x06remove\x18\x02 \x03(\tR\x06remove\"}\n\x03\x41\x63k\x12\x14\n\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x30\n\x05nacks\x18\x02 \x03(\x0b\x32\x1a.weft.config.v1alpha1.NackR\x05nacks\x12.\n\x13svid_expire_seconds\x18\x03 \x01(\x03R\x11svidExpireSeconds\"R\n\x04Nack\x12\x1a\n\x08resource\x18\x01 \x01(\tR\x08resource\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x14\n\x05\x65rror\x18\x03 \x01(\tR\x05\x65rror\"\x8d\x01\n\x0eStreamResponse\x12\x36\n\x06update\x18\x01 \x01(\x0b\x32\x1c.weft.config.v1alpha1.UpdateH\x00R\x06update\x12\x37\n\x07go_away\x18\x02 \x01(\x0b\x32\x1c.weft.config.v1alpha1.GoAwayH\x00R\x06goAwayB\n\n\x08response\"\x9c\x02\n\x06Update\x12\x14\n\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12<\n\tresources\x18\x02 \x03(\x0b\x32\x1e.weft.config.v1alpha1.ResourceR\tresources\x12\x18\n\x07removed\x18\x03 \x03(\tR\x07removed\x12\x36\n\x05index\x18\x04 \x03(\x0b\x32 .weft.config.v1alpha1.IndexShardR\x05index\x12:\n\x06vector\x18\x05 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x06vector\x12\x18\n\x07\x63urrent\x18\x06 \x01(\x08R\x07\x63urrent\x12\x16\n\x06\x64igest\x18\x07 \x01(\x0cR\x06\x64igest\";\n\x06GoAway\x12\x31\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06within2h\n\rConfigService\x12W\n\x06Stream\x12#.weft.config.v1alpha1.StreamRequest\x1a$.weft.config.v1alpha1.StreamResponse(\x01\x30\x01\x42=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weft/config/v1alpha1/config.proto\x12\x14weft.config.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a#weft/config/v1alpha1/resource.proto\x1a!weft/type/v1alpha1/revision.proto\"\xbc\x01\n\rStreamRequest\x12\x30\n\x04open\x18\x01 \x01(\x0b\x32\x1a.weft.config.v1alpha1.OpenH\x00R\x04open\x12?\n\tsubscribe\x18\x02 \x01(\x0b\x32\x1f.weft.config.v1alpha1.SubscribeH\x00R\tsubscribe\x12-\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32\x19.weft.config.v1alpha1.AckH\x00R\x03\x61\x63kB\t\n\x07request\"\xfd\x03\n\x04Open\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1a\n\x08workload\x18\x02 \x01(\tR\x08workload\x12\x1a\n\x08services\x18\x03 \x03(\tR\x08services\x12Z\n\x10initial_versions\x18\x04 \x03(\x0b\x32/.weft.config.v1alpha1.Open.InitialVersionsEntryR\x0finitialVersions\x12N\n\x0eindex_versions\x18\x05 \x03(\x0b\x32\'.weft.config.v1alpha1.IndexShardVersionR\rindexVersions\x12<\n\x07\x61pplied\x18\x06 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x07\x61pplied\x12#\n\rbuild_version\x18\x07 \x01(\tR\x0c\x62uildVersion\x12.\n\x13svid_expire_seconds\x18\x08 \x01(\x03R\x11svidExpireSeconds\x12\x1c\n\taddresses\x18\t \x03(\tR\taddresses\x1a\x42\n\x14InitialVersionsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"C\n\x11IndexShardVersion\x12\x14\n\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\"\x85\x01\n\tSubscribe\x12\x10\n\x03\x61\x64\x64\x18\x01 \x03(\tR\x03\x61\x64\x64\x12\x16\n\x06remove\x18\x02 \x03(\tR\x06remove\x12#\n\radd_addresses\x18\x03 \x03(\tR\x0c\x61\x64\x64\x41\x64\x64resses\x12)\n\x10remove_addresses\x18\x04 \x03(\tR\x0fremoveAddresses\"}\n\x03\x41\x63k\x12\x14\n\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12\x30\n\x05nacks\x18\x02 \x03(\x0b\x32\x1a.weft.config.v1alpha1.NackR\x05nacks\x12.\n\x13svid_expire_seconds\x18\x03 \x01(\x03R\x11svidExpireSeconds\"R\n\x04Nack\x12\x1a\n\x08resource\x18\x01 \x01(\tR\x08resource\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x14\n\x05\x65rror\x18\x03 \x01(\tR\x05\x65rror\"\x8d\x01\n\x0eStreamResponse\x12\x36\n\x06update\x18\x01 \x01(\x0b\x32\x1c.weft.config.v1alpha1.UpdateH\x00R\x06update\x12\x37\n\x07go_away\x18\x02 \x01(\x0b\x32\x1c.weft.config.v1alpha1.GoAwayH\x00R\x06goAwayB\n\n\x08response\"\x9c\x02\n\x06Update\x12\x14\n\x05nonce\x18\x01 \x01(\x04R\x05nonce\x12<\n\tresources\x18\x02 \x03(\x0b\x32\x1e.weft.config.v1alpha1.ResourceR\tresources\x12\x18\n\x07removed\x18\x03 \x03(\tR\x07removed\x12\x36\n\x05index\x18\x04 \x03(\x0b\x32 .weft.config.v1alpha1.IndexShardR\x05index\x12:\n\x06vector\x18\x05 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x06vector\x12\x18\n\x07\x63urrent\x18\x06 \x01(\x08R\x07\x63urrent\x12\x16\n\x06\x64igest\x18\x07 \x01(\x0cR\x06\x64igest\";\n\x06GoAway\x12\x31\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06within2h\n\rConfigService\x12W\n\x06Stream\x12#.weft.config.v1alpha1.StreamRequest\x1a$.weft.config.v1alpha1.StreamResponse(\x01\x30\x01\x42=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,23 +40,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMREQUEST']._serialized_start=164
   _globals['_STREAMREQUEST']._serialized_end=352
   _globals['_OPEN']._serialized_start=355
-  _globals['_OPEN']._serialized_end=834
-  _globals['_OPEN_INITIALVERSIONSENTRY']._serialized_start=768
-  _globals['_OPEN_INITIALVERSIONSENTRY']._serialized_end=834
-  _globals['_INDEXSHARDVERSION']._serialized_start=836
-  _globals['_INDEXSHARDVERSION']._serialized_end=903
-  _globals['_SUBSCRIBE']._serialized_start=905
-  _globals['_SUBSCRIBE']._serialized_end=958
-  _globals['_ACK']._serialized_start=960
-  _globals['_ACK']._serialized_end=1085
-  _globals['_NACK']._serialized_start=1087
-  _globals['_NACK']._serialized_end=1169
-  _globals['_STREAMRESPONSE']._serialized_start=1172
-  _globals['_STREAMRESPONSE']._serialized_end=1313
-  _globals['_UPDATE']._serialized_start=1316
-  _globals['_UPDATE']._serialized_end=1600
-  _globals['_GOAWAY']._serialized_start=1602
-  _globals['_GOAWAY']._serialized_end=1661
-  _globals['_CONFIGSERVICE']._serialized_start=1663
-  _globals['_CONFIGSERVICE']._serialized_end=1767
+  _globals['_OPEN']._serialized_end=864
+  _globals['_OPEN_INITIALVERSIONSENTRY']._serialized_start=798
+  _globals['_OPEN_INITIALVERSIONSENTRY']._serialized_end=864
+  _globals['_INDEXSHARDVERSION']._serialized_start=866
+  _globals['_INDEXSHARDVERSION']._serialized_end=933
+  _globals['_SUBSCRIBE']._serialized_start=936
+  _globals['_SUBSCRIBE']._serialized_end=1069
+  _globals['_ACK']._serialized_start=1071
+  _globals['_ACK']._serialized_end=1196
+  _globals['_NACK']._serialized_start=1198
+  _globals['_NACK']._serialized_end=1280
+  _globals['_STREAMRESPONSE']._serialized_start=1283
+  _globals['_STREAMRESPONSE']._serialized_end=1424
+  _globals['_UPDATE']._serialized_start=1427
+  _globals['_UPDATE']._serialized_end=1711
+  _globals['_GOAWAY']._serialized_start=1713
+  _globals['_GOAWAY']._serialized_end=1772
+  _globals['_CONFIGSERVICE']._serialized_start=1774
+  _globals['_CONFIGSERVICE']._serialized_end=1878
 # @@protoc_insertion_point(module_scope)

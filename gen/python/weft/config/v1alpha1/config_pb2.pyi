@@ -93,6 +93,7 @@ class Open(_message.Message):
     APPLIED_FIELD_NUMBER: _builtins.int
     BUILD_VERSION_FIELD_NUMBER: _builtins.int
     SVID_EXPIRE_SECONDS_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Namespace of the workload."""
     workload: _builtins.str
@@ -117,6 +118,10 @@ class Open(_message.Message):
     def applied(self) -> _revision_pb2.RevisionVector:
         """The state that the client has applied; the server never goes behind it."""
 
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses, as text, of which it is wanted from the start what the mesh has there."""
+
     def __init__(
         self,
         *,
@@ -128,10 +133,11 @@ class Open(_message.Message):
         applied: _revision_pb2.RevisionVector | None = ...,
         build_version: _builtins.str = ...,
         svid_expire_seconds: _builtins.int = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "build_version", b"build_version", "index_versions", b"index_versions", "initial_versions", b"initial_versions", "namespace", b"namespace", "services", b"services", "svid_expire_seconds", b"svid_expire_seconds", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "applied", b"applied", "build_version", b"build_version", "index_versions", b"index_versions", "initial_versions", b"initial_versions", "namespace", b"namespace", "services", b"services", "svid_expire_seconds", b"svid_expire_seconds", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,12 +171,14 @@ Global___IndexShardVersion: _TypeAlias = IndexShardVersion  # noqa: Y015
 
 @_typing.final
 class Subscribe(_message.Message):
-    """Subscribe changes the set of services whose bodies are held."""
+    """Subscribe changes the sets of services whose bodies, and of IP addresses whose content, are held."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ADD_FIELD_NUMBER: _builtins.int
     REMOVE_FIELD_NUMBER: _builtins.int
+    ADD_ADDRESSES_FIELD_NUMBER: _builtins.int
+    REMOVE_ADDRESSES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def add(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names to add ("namespace/service")."""
@@ -179,15 +187,25 @@ class Subscribe(_message.Message):
     def remove(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names to remove."""
 
+    @_builtins.property
+    def add_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses to add, as text."""
+
+    @_builtins.property
+    def remove_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses to remove."""
+
     def __init__(
         self,
         *,
         add: _abc.Iterable[_builtins.str] | None = ...,
         remove: _abc.Iterable[_builtins.str] | None = ...,
+        add_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        remove_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "remove", b"remove"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "add_addresses", b"add_addresses", "remove", b"remove", "remove_addresses", b"remove_addresses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

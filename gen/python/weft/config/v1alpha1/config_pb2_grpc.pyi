@@ -38,7 +38,7 @@ class ConfigServiceStub:
     belongs to it only if its verified identity is that workload's; anything else ends with PERMISSION_DENIED.
 
     Order. The client MUST send `open` first, once. The server then sends, in as many updates as it likes, every always-held
-    resource (mesh settings, inbound, access, bundle, index) and every subscribed body that the client lacks by
+    resource (mesh settings, egress, inbound, access, bundle, index) and every subscribed body that the client lacks by
     `initial_versions`; the first update after which nothing is missing has `current`. From then on it sends only
     changes. It resends nothing that was acknowledged, and it never sends a state older than the vector in `open`: a
     replica that lags behind it withholds until it has caught up.
@@ -51,7 +51,8 @@ class ConfigServiceStub:
     denies if there was none) and applies the rest. A client MUST nack an access resource that has an unknown field.
 
     Subscriptions. `subscribe` adds and removes service bodies by name at any time. A name that the mesh does not know is
-    answered by listing it in `removed`; it stays subscribed and arrives when it comes to exist.
+    answered by listing it in `removed`; it stays subscribed and arrives when it comes to exist. An IP address is always
+    answered by a resource, without ports when the mesh has nothing there, and again whenever that changes.
 
     Skipping. The server keeps only the newest state for each subscription: a slow client sees fewer, larger updates and
     never makes others wait.
@@ -71,7 +72,7 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     belongs to it only if its verified identity is that workload's; anything else ends with PERMISSION_DENIED.
 
     Order. The client MUST send `open` first, once. The server then sends, in as many updates as it likes, every always-held
-    resource (mesh settings, inbound, access, bundle, index) and every subscribed body that the client lacks by
+    resource (mesh settings, egress, inbound, access, bundle, index) and every subscribed body that the client lacks by
     `initial_versions`; the first update after which nothing is missing has `current`. From then on it sends only
     changes. It resends nothing that was acknowledged, and it never sends a state older than the vector in `open`: a
     replica that lags behind it withholds until it has caught up.
@@ -84,7 +85,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     denies if there was none) and applies the rest. A client MUST nack an access resource that has an unknown field.
 
     Subscriptions. `subscribe` adds and removes service bodies by name at any time. A name that the mesh does not know is
-    answered by listing it in `removed`; it stays subscribed and arrives when it comes to exist.
+    answered by listing it in `removed`; it stays subscribed and arrives when it comes to exist. An IP address is always
+    answered by a resource, without ports when the mesh has nothing there, and again whenever that changes.
 
     Skipping. The server keeps only the newest state for each subscription: a slow client sees fewer, larger updates and
     never makes others wait.
@@ -107,7 +109,7 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         belongs to it only if its verified identity is that workload's; anything else ends with PERMISSION_DENIED.
 
         Order. The client MUST send `open` first, once. The server then sends, in as many updates as it likes, every always-held
-        resource (mesh settings, inbound, access, bundle, index) and every subscribed body that the client lacks by
+        resource (mesh settings, egress, inbound, access, bundle, index) and every subscribed body that the client lacks by
         `initial_versions`; the first update after which nothing is missing has `current`. From then on it sends only
         changes. It resends nothing that was acknowledged, and it never sends a state older than the vector in `open`: a
         replica that lags behind it withholds until it has caught up.
@@ -120,7 +122,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         denies if there was none) and applies the rest. A client MUST nack an access resource that has an unknown field.
 
         Subscriptions. `subscribe` adds and removes service bodies by name at any time. A name that the mesh does not know is
-        answered by listing it in `removed`; it stays subscribed and arrives when it comes to exist.
+        answered by listing it in `removed`; it stays subscribed and arrives when it comes to exist. An IP address is always
+        answered by a resource, without ports when the mesh has nothing there, and again whenever that changes.
 
         Skipping. The server keeps only the newest state for each subscription: a slow client sees fewer, larger updates and
         never makes others wait.

@@ -28,7 +28,7 @@ from weft.type.v1alpha1 import object_pb2 as weft_dot_type_dot_v1alpha1_dot_obje
 from weft.type.v1alpha1 import revision_pb2 as weft_dot_type_dot_v1alpha1_dot_revision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#weft/config/v1alpha1/resource.proto\x12\x14weft.config.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1eweft/type/v1alpha1/match.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"\x9a\x04\n\x08Resource\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12?\n\tmade_from\x18\x03 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x08madeFrom\x12\x37\n\x07origins\x18\x04 \x03(\x0b\x32\x1d.weft.type.v1alpha1.ObjectRefR\x07origins\x12\x30\n\x04mesh\x18\n \x01(\x0b\x32\x1a.weft.config.v1alpha1.MeshH\x00R\x04mesh\x12\x39\n\x07inbound\x18\x0b \x01(\x0b\x32\x1d.weft.config.v1alpha1.InboundH\x00R\x07inbound\x12\x36\n\x06\x61\x63\x63\x65ss\x18\x0c \x01(\x0b\x32\x1c.weft.config.v1alpha1.AccessH\x00R\x06\x61\x63\x63\x65ss\x12;\n\x06\x62undle\x18\r \x01(\x0b\x32!.weft.config.v1alpha1.TrustBundleH\x00R\x06\x62undle\x12\x39\n\x07service\x18\x0e \x01(\x0b\x32\x1d.weft.config.v1alpha1.ServiceH\x00R\x07service\x12\x41\n\tendpoints\x18\x0f \x01(\x0b\x32!.weft.config.v1alpha1.EndpointSetH\x00R\tendpointsB\x06\n\x04\x62ody\"x\n\nIndexShard\x12\x14\n\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12:\n\x07\x65ntries\x18\x03 \x03(\x0b\x32 .weft.config.v1alpha1.IndexEntryR\x07\x65ntries\"w\n\nIndexEntry\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\'\n\x0fvirtual_address\x18\x02 \x01(\x0cR\x0evirtualAddress\x12\x14\n\x05ports\x18\x03 \x03(\rR\x05ports\x12\x16\n\x06meshed\x18\x04 \x01(\x08R\x06meshed\"\xee\x01\n\x04Mesh\x12!\n\x0ctrust_domain\x18\x01 \x01(\tR\x0btrustDomain\x12\x30\n\x04mtls\x18\x02 \x01(\x0e\x32\x1c.weft.type.v1alpha1.MtlsModeR\x04mtls\x12;\n\tbalancing\x18\x03 \x01(\x0e\x32\x1d.weft.type.v1alpha1.BalancingR\tbalancing\x12#\n\rretry_percent\x18\x04 \x01(\rR\x0cretryPercent\x12/\n\x14retry_min_per_second\x18\x05 \x01(\rR\x11retryMinPerSecond\"\x94\x02\n\x07Inbound\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n\x07\x61\x63\x63ount\x18\x02 \x01(\tR\x07\x61\x63\x63ount\x12\x1a\n\x08workload\x18\x03 \x01(\tR\x08workload\x12\x41\n\x06labels\x18\x04 \x03(\x0b\x32).weft.config.v1alpha1.Inbound.LabelsEntryR\x06labels\x12\x37\n\x05ports\x18\x05 \x03(\x0b\x32!.weft.config.v1alpha1.InboundPortR\x05ports\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x96\x01\n\x0bInboundPort\x12\x18\n\x07service\x18\x01 \x01(\tR\x07service\x12\x12\n\x04port\x18\x02 \x01(\rR\x04port\x12\x1f\n\x0btarget_port\x18\x03 \x01(\rR\ntargetPort\x12\x38\n\x08protocol\x18\x04 \x01(\x0e\x32\x1c.weft.type.v1alpha1.ProtocolR\x08protocol\"T\n\x06\x41\x63\x63\x65ss\x12\x12\n\x04open\x18\x01 \x01(\x08R\x04open\x12\x36\n\x05rules\x18\x02 \x03(\x0b\x32 .weft.config.v1alpha1.AccessRuleR\x05rules\"\x8a\x01\n\nAccessRule\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n\x03ids\x18\x02 \x03(\tR\x03ids\x12\x1f\n\x0bid_prefixes\x18\x03 \x03(\tR\nidPrefixes\x12\x35\n\x07matches\x18\x04 \x03(\x0b\x32\x1b.weft.config.v1alpha1.MatchR\x07matches\"\x8f\x01\n\x05Match\x12\x31\n\x04path\x18\x01 \x01(\x0b\x32\x1d.weft.type.v1alpha1.PathMatchR\x04path\x12\x18\n\x07methods\x18\x02 \x03(\tR\x07methods\x12\x39\n\x07headers\x18\x03 \x03(\x0b\x32\x1f.weft.type.v1alpha1.HeaderMatchR\x07headers\"[\n\x0bTrustBundle\x12!\n\x0ctrust_domain\x18\x01 \x01(\tR\x0btrustDomain\x12)\n\x10x509_authorities\x18\x02 \x03(\x0cR\x0fx509Authorities\"\xe0\x01\n\x07Service\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x37\n\x05ports\x18\x02 \x03(\x0b\x32!.weft.config.v1alpha1.ServicePortR\x05ports\x12\x35\n\x05rules\x18\x03 \x03(\x0b\x32\x1f.weft.config.v1alpha1.RouteRuleR\x05rules\x12\x14\n\x05route\x18\x04 \x01(\tR\x05route\x12;\n\tbalancing\x18\x05 \x01(\x0e\x32\x1d.weft.type.v1alpha1.BalancingR\tbalancing\"[\n\x0bServicePort\x12\x12\n\x04port\x18\x01 \x01(\rR\x04port\x12\x38\n\x08protocol\x18\x02 \x01(\x0e\x32\x1c.weft.type.v1alpha1.ProtocolR\x08protocol\"\xc3\x02\n\tRouteRule\x12\x35\n\x07matches\x18\x01 \x03(\x0b\x32\x1b.weft.config.v1alpha1.MatchR\x07matches\x12\x39\n\x08\x62\x61\x63kends\x18\x02 \x03(\x0b\x32\x1d.weft.config.v1alpha1.BackendR\x08\x62\x61\x63kends\x12\x33\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12%\n\x0eretry_attempts\x18\x04 \x01(\rR\rretryAttempts\x12\x41\n\x0fper_try_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\rperTryTimeout\x12%\n\x0eretry_statuses\x18\x06 \x03(\rR\rretryStatuses\"\xd3\x01\n\x07\x42\x61\x63kend\x12\x18\n\x07service\x18\x01 \x01(\tR\x07service\x12\x41\n\x06labels\x18\x02 \x03(\x0b\x32).weft.config.v1alpha1.Backend.LabelsEntryR\x06labels\x12\x16\n\x06weight\x18\x03 \x01(\rR\x06weight\x12\x18\n\x07missing\x18\x04 \x01(\x08R\x07missing\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"w\n\x0b\x45ndpointSet\x12\x18\n\x07service\x18\x01 \x01(\tR\x07service\x12\x10\n\x03ids\x18\x02 \x03(\tR\x03ids\x12<\n\tendpoints\x18\x03 \x03(\x0b\x32\x1e.weft.config.v1alpha1.EndpointR\tendpoints\"\xd7\x02\n\x08\x45ndpoint\x12\x1a\n\x08workload\x18\x01 \x01(\tR\x08workload\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0cR\x07\x61\x64\x64ress\x12\x1b\n\tmesh_port\x18\x03 \x01(\rR\x08meshPort\x12\x12\n\x04port\x18\x04 \x01(\rR\x04port\x12\x1f\n\x0btarget_port\x18\x05 \x01(\rR\ntargetPort\x12\x42\n\x06labels\x18\x06 \x03(\x0b\x32*.weft.config.v1alpha1.Endpoint.LabelsEntryR\x06labels\x12\x0e\n\x02id\x18\x07 \x01(\tR\x02id\x12\x18\n\x07unknown\x18\x08 \x01(\x08R\x07unknown\x12\x1a\n\x08\x64raining\x18\t \x01(\x08R\x08\x64raining\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#weft/config/v1alpha1/resource.proto\x12\x14weft.config.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1eweft/type/v1alpha1/match.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"\x8d\x05\n\x08Resource\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12?\n\tmade_from\x18\x03 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x08madeFrom\x12\x37\n\x07origins\x18\x04 \x03(\x0b\x32\x1d.weft.type.v1alpha1.ObjectRefR\x07origins\x12\x30\n\x04mesh\x18\n \x01(\x0b\x32\x1a.weft.config.v1alpha1.MeshH\x00R\x04mesh\x12\x39\n\x07inbound\x18\x0b \x01(\x0b\x32\x1d.weft.config.v1alpha1.InboundH\x00R\x07inbound\x12\x36\n\x06\x61\x63\x63\x65ss\x18\x0c \x01(\x0b\x32\x1c.weft.config.v1alpha1.AccessH\x00R\x06\x61\x63\x63\x65ss\x12;\n\x06\x62undle\x18\r \x01(\x0b\x32!.weft.config.v1alpha1.TrustBundleH\x00R\x06\x62undle\x12\x39\n\x07service\x18\x0e \x01(\x0b\x32\x1d.weft.config.v1alpha1.ServiceH\x00R\x07service\x12\x41\n\tendpoints\x18\x0f \x01(\x0b\x32!.weft.config.v1alpha1.EndpointSetH\x00R\tendpoints\x12\x39\n\x07\x61\x64\x64ress\x18\x10 \x01(\x0b\x32\x1d.weft.config.v1alpha1.AddressH\x00R\x07\x61\x64\x64ress\x12\x36\n\x06\x65gress\x18\x11 \x01(\x0b\x32\x1c.weft.config.v1alpha1.EgressH\x00R\x06\x65gressB\x06\n\x04\x62ody\"x\n\nIndexShard\x12\x14\n\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12:\n\x07\x65ntries\x18\x03 \x03(\x0b\x32 .weft.config.v1alpha1.IndexEntryR\x07\x65ntries\"w\n\nIndexEntry\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\'\n\x0fvirtual_address\x18\x02 \x01(\x0cR\x0evirtualAddress\x12\x14\n\x05ports\x18\x03 \x03(\rR\x05ports\x12\x16\n\x06meshed\x18\x04 \x01(\x08R\x06meshed\"\xee\x01\n\x04Mesh\x12!\n\x0ctrust_domain\x18\x01 \x01(\tR\x0btrustDomain\x12\x30\n\x04mtls\x18\x02 \x01(\x0e\x32\x1c.weft.type.v1alpha1.MtlsModeR\x04mtls\x12;\n\tbalancing\x18\x03 \x01(\x0e\x32\x1d.weft.type.v1alpha1.BalancingR\tbalancing\x12#\n\rretry_percent\x18\x04 \x01(\rR\x0cretryPercent\x12/\n\x14retry_min_per_second\x18\x05 \x01(\rR\x11retryMinPerSecond\"\x94\x02\n\x07Inbound\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n\x07\x61\x63\x63ount\x18\x02 \x01(\tR\x07\x61\x63\x63ount\x12\x1a\n\x08workload\x18\x03 \x01(\tR\x08workload\x12\x41\n\x06labels\x18\x04 \x03(\x0b\x32).weft.config.v1alpha1.Inbound.LabelsEntryR\x06labels\x12\x37\n\x05ports\x18\x05 \x03(\x0b\x32!.weft.config.v1alpha1.InboundPortR\x05ports\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x96\x01\n\x0bInboundPort\x12\x18\n\x07service\x18\x01 \x01(\tR\x07service\x12\x12\n\x04port\x18\x02 \x01(\rR\x04port\x12\x1f\n\x0btarget_port\x18\x03 \x01(\rR\ntargetPort\x12\x38\n\x08protocol\x18\x04 \x01(\x0e\x32\x1c.weft.type.v1alpha1.ProtocolR\x08protocol\"T\n\x06\x41\x63\x63\x65ss\x12\x12\n\x04open\x18\x01 \x01(\x08R\x04open\x12\x36\n\x05rules\x18\x02 \x03(\x0b\x32 .weft.config.v1alpha1.AccessRuleR\x05rules\"\x8a\x01\n\nAccessRule\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n\x03ids\x18\x02 \x03(\tR\x03ids\x12\x1f\n\x0bid_prefixes\x18\x03 \x03(\tR\nidPrefixes\x12\x35\n\x07matches\x18\x04 \x03(\x0b\x32\x1b.weft.config.v1alpha1.MatchR\x07matches\"\x8f\x01\n\x05Match\x12\x31\n\x04path\x18\x01 \x01(\x0b\x32\x1d.weft.type.v1alpha1.PathMatchR\x04path\x12\x18\n\x07methods\x18\x02 \x03(\tR\x07methods\x12\x39\n\x07headers\x18\x03 \x03(\x0b\x32\x1f.weft.type.v1alpha1.HeaderMatchR\x07headers\"[\n\x0bTrustBundle\x12!\n\x0ctrust_domain\x18\x01 \x01(\tR\x0btrustDomain\x12)\n\x10x509_authorities\x18\x02 \x03(\x0cR\x0fx509Authorities\"\xe0\x01\n\x07Service\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x37\n\x05ports\x18\x02 \x03(\x0b\x32!.weft.config.v1alpha1.ServicePortR\x05ports\x12\x35\n\x05rules\x18\x03 \x03(\x0b\x32\x1f.weft.config.v1alpha1.RouteRuleR\x05rules\x12\x14\n\x05route\x18\x04 \x01(\tR\x05route\x12;\n\tbalancing\x18\x05 \x01(\x0e\x32\x1d.weft.type.v1alpha1.BalancingR\tbalancing\"[\n\x0bServicePort\x12\x12\n\x04port\x18\x01 \x01(\rR\x04port\x12\x38\n\x08protocol\x18\x02 \x01(\x0e\x32\x1c.weft.type.v1alpha1.ProtocolR\x08protocol\"\xc3\x02\n\tRouteRule\x12\x35\n\x07matches\x18\x01 \x03(\x0b\x32\x1b.weft.config.v1alpha1.MatchR\x07matches\x12\x39\n\x08\x62\x61\x63kends\x18\x02 \x03(\x0b\x32\x1d.weft.config.v1alpha1.BackendR\x08\x62\x61\x63kends\x12\x33\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12%\n\x0eretry_attempts\x18\x04 \x01(\rR\rretryAttempts\x12\x41\n\x0fper_try_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\rperTryTimeout\x12%\n\x0eretry_statuses\x18\x06 \x03(\rR\rretryStatuses\"\xd3\x01\n\x07\x42\x61\x63kend\x12\x18\n\x07service\x18\x01 \x01(\tR\x07service\x12\x41\n\x06labels\x18\x02 \x03(\x0b\x32).weft.config.v1alpha1.Backend.LabelsEntryR\x06labels\x12\x16\n\x06weight\x18\x03 \x01(\rR\x06weight\x12\x18\n\x07missing\x18\x04 \x01(\x08R\x07missing\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"w\n\x0b\x45ndpointSet\x12\x18\n\x07service\x18\x01 \x01(\tR\x07service\x12\x10\n\x03ids\x18\x02 \x03(\tR\x03ids\x12<\n\tendpoints\x18\x03 \x03(\x0b\x32\x1e.weft.config.v1alpha1.EndpointR\tendpoints\"\xe9\x02\n\x08\x45ndpoint\x12\x1a\n\x08workload\x18\x01 \x01(\tR\x08workload\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0cR\x07\x61\x64\x64ress\x12\x1b\n\tmesh_port\x18\x03 \x01(\rR\x08meshPort\x12\x12\n\x04port\x18\x04 \x01(\rR\x04port\x12\x1f\n\x0btarget_port\x18\x05 \x01(\rR\ntargetPort\x12\x42\n\x06labels\x18\x06 \x03(\x0b\x32*.weft.config.v1alpha1.Endpoint.LabelsEntryR\x06labels\x12\x0e\n\x02id\x18\x07 \x01(\tR\x02id\x12\x18\n\x07unknown\x18\x08 \x01(\x08R\x07unknown\x12\x1a\n\x08\x64raining\x18\t \x01(\x08R\x08\x64raining\x12\x10\n\x03udp\x18\n \x01(\x08R\x03udp\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\\\n\x07\x41\x64\x64ress\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x37\n\x05ports\x18\x02 \x03(\x0b\x32!.weft.config.v1alpha1.AddressPortR\x05ports\"\x9d\x01\n\x0b\x41\x64\x64ressPort\x12\x18\n\x07service\x18\x01 \x01(\tR\x07service\x12\x38\n\x08protocol\x18\x02 \x01(\x0e\x32\x1c.weft.type.v1alpha1.ProtocolR\x08protocol\x12:\n\x08\x65ndpoint\x18\x03 \x01(\x0b\x32\x1e.weft.config.v1alpha1.EndpointR\x08\x65ndpoint\"c\n\x06\x45gress\x12\x16\n\x06strict\x18\x01 \x01(\x08R\x06strict\x12\x41\n\x08services\x18\x02 \x03(\x0b\x32%.weft.config.v1alpha1.ExternalServiceR\x08services\"o\n\x0f\x45xternalService\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05hosts\x18\x02 \x03(\tR\x05hosts\x12\x1c\n\taddresses\x18\x03 \x03(\tR\taddresses\x12\x14\n\x05ports\x18\x04 \x03(\rR\x05portsB=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,41 +43,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDPOINT_LABELSENTRY']._loaded_options = None
   _globals['_ENDPOINT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_RESOURCE']._serialized_start=194
-  _globals['_RESOURCE']._serialized_end=732
-  _globals['_INDEXSHARD']._serialized_start=734
-  _globals['_INDEXSHARD']._serialized_end=854
-  _globals['_INDEXENTRY']._serialized_start=856
-  _globals['_INDEXENTRY']._serialized_end=975
-  _globals['_MESH']._serialized_start=978
-  _globals['_MESH']._serialized_end=1216
-  _globals['_INBOUND']._serialized_start=1219
-  _globals['_INBOUND']._serialized_end=1495
-  _globals['_INBOUND_LABELSENTRY']._serialized_start=1438
-  _globals['_INBOUND_LABELSENTRY']._serialized_end=1495
-  _globals['_INBOUNDPORT']._serialized_start=1498
-  _globals['_INBOUNDPORT']._serialized_end=1648
-  _globals['_ACCESS']._serialized_start=1650
-  _globals['_ACCESS']._serialized_end=1734
-  _globals['_ACCESSRULE']._serialized_start=1737
-  _globals['_ACCESSRULE']._serialized_end=1875
-  _globals['_MATCH']._serialized_start=1878
-  _globals['_MATCH']._serialized_end=2021
-  _globals['_TRUSTBUNDLE']._serialized_start=2023
-  _globals['_TRUSTBUNDLE']._serialized_end=2114
-  _globals['_SERVICE']._serialized_start=2117
-  _globals['_SERVICE']._serialized_end=2341
-  _globals['_SERVICEPORT']._serialized_start=2343
-  _globals['_SERVICEPORT']._serialized_end=2434
-  _globals['_ROUTERULE']._serialized_start=2437
-  _globals['_ROUTERULE']._serialized_end=2760
-  _globals['_BACKEND']._serialized_start=2763
-  _globals['_BACKEND']._serialized_end=2974
-  _globals['_BACKEND_LABELSENTRY']._serialized_start=1438
-  _globals['_BACKEND_LABELSENTRY']._serialized_end=1495
-  _globals['_ENDPOINTSET']._serialized_start=2976
-  _globals['_ENDPOINTSET']._serialized_end=3095
-  _globals['_ENDPOINT']._serialized_start=3098
-  _globals['_ENDPOINT']._serialized_end=3441
-  _globals['_ENDPOINT_LABELSENTRY']._serialized_start=1438
-  _globals['_ENDPOINT_LABELSENTRY']._serialized_end=1495
+  _globals['_RESOURCE']._serialized_end=847
+  _globals['_INDEXSHARD']._serialized_start=849
+  _globals['_INDEXSHARD']._serialized_end=969
+  _globals['_INDEXENTRY']._serialized_start=971
+  _globals['_INDEXENTRY']._serialized_end=1090
+  _globals['_MESH']._serialized_start=1093
+  _globals['_MESH']._serialized_end=1331
+  _globals['_INBOUND']._serialized_start=1334
+  _globals['_INBOUND']._serialized_end=1610
+  _globals['_INBOUND_LABELSENTRY']._serialized_start=1553
+  _globals['_INBOUND_LABELSENTRY']._serialized_end=1610
+  _globals['_INBOUNDPORT']._serialized_start=1613
+  _globals['_INBOUNDPORT']._serialized_end=1763
+  _globals['_ACCESS']._serialized_start=1765
+  _globals['_ACCESS']._serialized_end=1849
+  _globals['_ACCESSRULE']._serialized_start=1852
+  _globals['_ACCESSRULE']._serialized_end=1990
+  _globals['_MATCH']._serialized_start=1993
+  _globals['_MATCH']._serialized_end=2136
+  _globals['_TRUSTBUNDLE']._serialized_start=2138
+  _globals['_TRUSTBUNDLE']._serialized_end=2229
+  _globals['_SERVICE']._serialized_start=2232
+  _globals['_SERVICE']._serialized_end=2456
+  _globals['_SERVICEPORT']._serialized_start=2458
+  _globals['_SERVICEPORT']._serialized_end=2549
+  _globals['_ROUTERULE']._serialized_start=2552
+  _globals['_ROUTERULE']._serialized_end=2875
+  _globals['_BACKEND']._serialized_start=2878
+  _globals['_BACKEND']._serialized_end=3089
+  _globals['_BACKEND_LABELSENTRY']._serialized_start=1553
+  _globals['_BACKEND_LABELSENTRY']._serialized_end=1610
+  _globals['_ENDPOINTSET']._serialized_start=3091
+  _globals['_ENDPOINTSET']._serialized_end=3210
+  _globals['_ENDPOINT']._serialized_start=3213
+  _globals['_ENDPOINT']._serialized_end=3574
+  _globals['_ENDPOINT_LABELSENTRY']._serialized_start=1553
+  _globals['_ENDPOINT_LABELSENTRY']._serialized_end=1610
+  _globals['_ADDRESS']._serialized_start=3576
+  _globals['_ADDRESS']._serialized_end=3668
+  _globals['_ADDRESSPORT']._serialized_start=3671
+  _globals['_ADDRESSPORT']._serialized_end=3828
+  _globals['_EGRESS']._serialized_start=3830
+  _globals['_EGRESS']._serialized_end=3929
+  _globals['_EXTERNALSERVICE']._serialized_start=3931
+  _globals['_EXTERNALSERVICE']._serialized_end=4042
 # @@protoc_insertion_point(module_scope)

@@ -38,9 +38,11 @@ class Resource(_message.Message):
     BUNDLE_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    EGRESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among what one sidecar holds: "mesh", "inbound", "access", "bundle", "service/<ns>/<name>",
-    "endpoints/<ns>/<name>".
+    "endpoints/<ns>/<name>", "address/<ip>", "egress".
     """
     version: _builtins.str
     """Hash of the content in Weft's own canonical form (not of these bytes)."""
@@ -76,6 +78,14 @@ class Resource(_message.Message):
     def endpoints(self) -> Global___EndpointSet:
         """Where a service's workloads are."""
 
+    @_builtins.property
+    def address(self) -> Global___Address:
+        """What the mesh has at an IP address."""
+
+    @_builtins.property
+    def egress(self) -> Global___Egress:
+        """What may be called outside of the mesh."""
+
     def __init__(
         self,
         *,
@@ -89,12 +99,14 @@ class Resource(_message.Message):
         bundle: Global___TrustBundle | None = ...,
         service: Global___Service | None = ...,
         endpoints: Global___EndpointSet | None = ...,
+        address: Global___Address | None = ...,
+        egress: Global___Egress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "body", b"body", "bundle", b"bundle", "endpoints", b"endpoints", "inbound", b"inbound", "made_from", b"made_from", "mesh", b"mesh", "service", b"service"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "address", b"address", "body", b"body", "bundle", b"bundle", "egress", b"egress", "endpoints", b"endpoints", "inbound", b"inbound", "made_from", b"made_from", "mesh", b"mesh", "service", b"service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "body", b"body", "bundle", b"bundle", "endpoints", b"endpoints", "inbound", b"inbound", "made_from", b"made_from", "mesh", b"mesh", "name", b"name", "origins", b"origins", "service", b"service", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "address", b"address", "body", b"body", "bundle", b"bundle", "egress", b"egress", "endpoints", b"endpoints", "inbound", b"inbound", "made_from", b"made_from", "mesh", b"mesh", "name", b"name", "origins", b"origins", "service", b"service", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["mesh", "inbound", "access", "bundle", "service", "endpoints"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["mesh", "inbound", "access", "bundle", "service", "endpoints", "address", "egress"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -354,7 +366,7 @@ class AccessRule(_message.Message):
 
     @_builtins.property
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
-        """Any one suffices; none: every operation, also TCP."""
+        """Any one suffices; none: every operation, also TCP and UDP."""
 
     def __init__(
         self,
@@ -681,6 +693,7 @@ class Endpoint(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    UDP_FIELD_NUMBER: _builtins.int
     workload: _builtins.str
     """Name of the workload."""
     address: _builtins.bytes
@@ -697,6 +710,8 @@ class Endpoint(_message.Message):
     """Its lease ran out: use it only when no other is left."""
     draining: _builtins.bool
     """It is draining: no new requests."""
+    udp: _builtins.bool
+    """target_port is reached by UDP, and port is one of UDP; else both are of TCP."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels of the workload."""
@@ -713,11 +728,146 @@ class Endpoint(_message.Message):
         id: _builtins.str = ...,
         unknown: _builtins.bool = ...,
         draining: _builtins.bool = ...,
+        udp: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "id", b"id", "labels", b"labels", "mesh_port", b"mesh_port", "port", b"port", "target_port", b"target_port", "unknown", b"unknown", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "id", b"id", "labels", b"labels", "mesh_port", b"mesh_port", "port", b"port", "target_port", b"target_port", "udp", b"udp", "unknown", b"unknown", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
+
+@_typing.final
+class Address(_message.Message):
+    """Address is what the mesh has at one IP address, for programs that call workloads straight. Without ports it has nothing there:
+    the address is outside of the mesh. Loopback addresses have nothing: every program has its own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """The address as text, without zone; an IPv4 address as such."""
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___AddressPort]:
+        """Ports of programs, in order of target port, each once. Where several workloads have registered the same one, the one that is
+        most alive counts, then the first by service and workload.
+        """
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        ports: _abc.Iterable[Global___AddressPort] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "ports", b"ports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Address: _TypeAlias = Address  # noqa: Y015
+
+@_typing.final
+class AddressPort(_message.Message):
+    """AddressPort is one program's port."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """"namespace/name" of the service that it serves."""
+    protocol: _match_pb2.Protocol.ValueType
+    """How it speaks."""
+    @_builtins.property
+    def endpoint(self) -> Global___Endpoint:
+        """The workload there. `draining` is for services; whoever calls the address still means this workload."""
+
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        protocol: _match_pb2.Protocol.ValueType = ...,
+        endpoint: Global___Endpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "protocol", b"protocol", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddressPort: _TypeAlias = AddressPort  # noqa: Y015
+
+@_typing.final
+class Egress(_message.Message):
+    """Egress says what may be called outside of the mesh. Absent: everything, unless mTLS is strict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRICT_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    strict: _builtins.bool
+    """Only what a service here names."""
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExternalService]:
+        """In order of name."""
+
+    def __init__(
+        self,
+        *,
+        strict: _builtins.bool = ...,
+        services: _abc.Iterable[Global___ExternalService] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["services", b"services", "strict", b"strict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Egress: _TypeAlias = Egress  # noqa: Y015
+
+@_typing.final
+class ExternalService(_message.Message):
+    """ExternalService is a destination outside of the mesh."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"namespace/name"."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Host names in lower case; a leading "*." stands for one label or more. A client that names such a host (TLS server name,
+        HTTP Host) may reach the addresses that the sidecar resolves it to.
+        """
+
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses and ranges (CIDR) that may be called by whatever name."""
+
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ports; none: every port."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        ports: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "hosts", b"hosts", "name", b"name", "ports", b"ports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExternalService: _TypeAlias = ExternalService  # noqa: Y015

@@ -27,7 +27,7 @@ from weft.config.v1alpha1 import resource_pb2 as weft_dot_config_dot_v1alpha1_do
 from weft.type.v1alpha1 import revision_pb2 as weft_dot_type_dot_v1alpha1_dot_revision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#weft/config/v1alpha1/snapshot.proto\x12\x14weft.config.v1alpha1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#weft/config/v1alpha1/resource.proto\x1a!weft/type/v1alpha1/revision.proto\"\xee\x02\n\x08Snapshot\x12!\n\x0ctrust_domain\x18\x01 \x01(\tR\x0btrustDomain\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x1a\n\x08workload\x18\x03 \x01(\tR\x08workload\x12\x37\n\tsave_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08saveTime\x12:\n\x06vector\x18\x05 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x06vector\x12<\n\tresources\x18\x06 \x03(\x0b\x32\x1e.weft.config.v1alpha1.ResourceR\tresources\x12\x36\n\x05index\x18\x07 \x03(\x0b\x32 .weft.config.v1alpha1.IndexShardR\x05index\x12\x1a\n\x08services\x18\x08 \x03(\tR\x08servicesB=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#weft/config/v1alpha1/snapshot.proto\x12\x14weft.config.v1alpha1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#weft/config/v1alpha1/resource.proto\x1a!weft/type/v1alpha1/revision.proto\"\x8c\x03\n\x08Snapshot\x12!\n\x0ctrust_domain\x18\x01 \x01(\tR\x0btrustDomain\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x1a\n\x08workload\x18\x03 \x01(\tR\x08workload\x12\x37\n\tsave_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08saveTime\x12:\n\x06vector\x18\x05 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x06vector\x12<\n\tresources\x18\x06 \x03(\x0b\x32\x1e.weft.config.v1alpha1.ResourceR\tresources\x12\x36\n\x05index\x18\x07 \x03(\x0b\x32 .weft.config.v1alpha1.IndexShardR\x05index\x12\x1a\n\x08services\x18\x08 \x03(\tR\x08services\x12\x1c\n\taddresses\x18\t \x03(\tR\taddressesB=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,5 +36,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpb'
   _globals['_SNAPSHOT']._serialized_start=167
-  _globals['_SNAPSHOT']._serialized_end=533
+  _globals['_SNAPSHOT']._serialized_end=563
 # @@protoc_insertion_point(module_scope)

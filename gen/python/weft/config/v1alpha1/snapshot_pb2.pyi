@@ -38,6 +38,7 @@ class Snapshot(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
     trust_domain: _builtins.str
     """Trust domain that it is valid in."""
     namespace: _builtins.str
@@ -64,6 +65,10 @@ class Snapshot(_message.Message):
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The working set: "namespace/service" of every service whose body was wanted."""
 
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses of which it was wanted what the mesh has there."""
+
     def __init__(
         self,
         *,
@@ -75,10 +80,11 @@ class Snapshot(_message.Message):
         resources: _abc.Iterable[_resource_pb2.Resource] | None = ...,
         index: _abc.Iterable[_resource_pb2.IndexShard] | None = ...,
         services: _abc.Iterable[_builtins.str] | None = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["save_time", b"save_time", "vector", b"vector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "namespace", b"namespace", "resources", b"resources", "save_time", b"save_time", "services", b"services", "trust_domain", b"trust_domain", "vector", b"vector", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "index", b"index", "namespace", b"namespace", "resources", b"resources", "save_time", b"save_time", "services", b"services", "trust_domain", b"trust_domain", "vector", b"vector", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

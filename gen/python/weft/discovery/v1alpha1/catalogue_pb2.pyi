@@ -99,7 +99,9 @@ class ServiceSpec(_message.Message):
 
     @_builtins.property
     def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServicePort]:
-        """Ports that clients may name. Empty: one port, undeclared protocol, whatever target port each workload registers."""
+        """Ports that clients may name. Empty: one port, undeclared protocol, whatever target port each workload registers; and one
+        for UDP where a workload registers such a port.
+        """
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class ServicePort(_message.Message):
     name: _builtins.str
     """Name of the port, unique in the service; may be empty when there is one port."""
     port: _builtins.int
-    """Number that clients use, 1–65535."""
+    """Number that clients use, 1–65535; unique in the service among the ports of its transport (TCP or UDP)."""
     target_port: _builtins.int
     """Number that the app listens on; 0: the workload's own registration decides."""
     protocol: _match_pb2.Protocol.ValueType
@@ -269,7 +271,7 @@ class WorkloadPort(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
     service_port: _builtins.int
-    """The service's port number that this serves; 0: every port of its services."""
+    """The service's port number that this serves, of the same transport; 0: every port of its services."""
     port: _builtins.int
     """Number that the app listens on."""
     protocol: _match_pb2.Protocol.ValueType

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from weft.identity.v1alpha1 import host_pb2 as _host_pb2
 from weft.type.v1alpha1 import revision_pb2 as _revision_pb2
 import builtins as _builtins
 import sys
@@ -293,6 +294,7 @@ class AdminToken(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifier, not secret."""
     description: _builtins.str
@@ -305,6 +307,10 @@ class AdminToken(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When it ends; absent: never."""
 
+    @_builtins.property
+    def host(self) -> _host_pb2.HostScope:
+        """Set: it is the credential of a host, good for what HostScope says and for nothing else."""
+
     def __init__(
         self,
         *,
@@ -312,10 +318,11 @@ class AdminToken(_message.Message):
         description: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        host: _host_pb2.HostScope | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "host", b"host"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "expire_time", b"expire_time", "id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "expire_time", b"expire_time", "host", b"host", "id", b"id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from weft.identity.v1alpha1 import host_pb2 as weft_dot_identity_dot_v1alpha1_dot_host__pb2
 from weft.identity.v1alpha1 import service_pb2 as weft_dot_identity_dot_v1alpha1_dot_service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -54,6 +55,16 @@ class IdentityServiceStub:
                 '/weft.identity.v1alpha1.IdentityService/CreateJoinToken',
                 request_serializer=weft_dot_identity_dot_v1alpha1_dot_service__pb2.CreateJoinTokenRequest.SerializeToString,
                 response_deserializer=weft_dot_identity_dot_v1alpha1_dot_service__pb2.CreateJoinTokenResponse.FromString,
+                _registered_method=True)
+        self.CreateHostToken = channel.unary_unary(
+                '/weft.identity.v1alpha1.IdentityService/CreateHostToken',
+                request_serializer=weft_dot_identity_dot_v1alpha1_dot_host__pb2.CreateHostTokenRequest.SerializeToString,
+                response_deserializer=weft_dot_identity_dot_v1alpha1_dot_host__pb2.CreateHostTokenResponse.FromString,
+                _registered_method=True)
+        self.JoinHost = channel.unary_unary(
+                '/weft.identity.v1alpha1.IdentityService/JoinHost',
+                request_serializer=weft_dot_identity_dot_v1alpha1_dot_host__pb2.JoinHostRequest.SerializeToString,
+                response_deserializer=weft_dot_identity_dot_v1alpha1_dot_host__pb2.JoinHostResponse.FromString,
                 _registered_method=True)
         self.CreateAdminToken = channel.unary_unary(
                 '/weft.identity.v1alpha1.IdentityService/CreateAdminToken',
@@ -120,6 +131,23 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateHostToken(self, request, context):
+        """CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def JoinHost(self, request, context):
+        """JoinHost redeems such a token for the host's credential, which is an AdminToken with `host` set. Needs no client
+        identity: the token is the proof. A used, expired or unknown token is PERMISSION_DENIED. The client verifies the server
+        by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
+        have been made, and whoever asks twice may be two.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateAdminToken(self, request, context):
         """CreateAdminToken mints an administrator's token. Only its hash is stored.
         """
@@ -170,6 +198,16 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.CreateJoinToken,
                     request_deserializer=weft_dot_identity_dot_v1alpha1_dot_service__pb2.CreateJoinTokenRequest.FromString,
                     response_serializer=weft_dot_identity_dot_v1alpha1_dot_service__pb2.CreateJoinTokenResponse.SerializeToString,
+            ),
+            'CreateHostToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateHostToken,
+                    request_deserializer=weft_dot_identity_dot_v1alpha1_dot_host__pb2.CreateHostTokenRequest.FromString,
+                    response_serializer=weft_dot_identity_dot_v1alpha1_dot_host__pb2.CreateHostTokenResponse.SerializeToString,
+            ),
+            'JoinHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.JoinHost,
+                    request_deserializer=weft_dot_identity_dot_v1alpha1_dot_host__pb2.JoinHostRequest.FromString,
+                    response_serializer=weft_dot_identity_dot_v1alpha1_dot_host__pb2.JoinHostResponse.SerializeToString,
             ),
             'CreateAdminToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateAdminToken,
@@ -301,6 +339,60 @@ class IdentityService:
             '/weft.identity.v1alpha1.IdentityService/CreateJoinToken',
             weft_dot_identity_dot_v1alpha1_dot_service__pb2.CreateJoinTokenRequest.SerializeToString,
             weft_dot_identity_dot_v1alpha1_dot_service__pb2.CreateJoinTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateHostToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.identity.v1alpha1.IdentityService/CreateHostToken',
+            weft_dot_identity_dot_v1alpha1_dot_host__pb2.CreateHostTokenRequest.SerializeToString,
+            weft_dot_identity_dot_v1alpha1_dot_host__pb2.CreateHostTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JoinHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.identity.v1alpha1.IdentityService/JoinHost',
+            weft_dot_identity_dot_v1alpha1_dot_host__pb2.JoinHostRequest.SerializeToString,
+            weft_dot_identity_dot_v1alpha1_dot_host__pb2.JoinHostResponse.FromString,
             options,
             channel_credentials,
             insecure,

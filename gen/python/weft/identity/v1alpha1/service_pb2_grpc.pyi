@@ -5,6 +5,7 @@ Package weft.identity.v1alpha1 is the trust domain: who is who, and how that is 
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from weft.identity.v1alpha1 import host_pb2 as _host_pb2
 from weft.identity.v1alpha1 import service_pb2 as _service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -55,6 +56,14 @@ class IdentityServiceStub:
     """
     CreateJoinToken: _grpc.UnaryUnaryMultiCallable[_service_pb2.CreateJoinTokenRequest, _service_pb2.CreateJoinTokenResponse]
     """CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token."""
+    CreateHostToken: _grpc.UnaryUnaryMultiCallable[_host_pb2.CreateHostTokenRequest, _host_pb2.CreateHostTokenResponse]
+    """CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken."""
+    JoinHost: _grpc.UnaryUnaryMultiCallable[_host_pb2.JoinHostRequest, _host_pb2.JoinHostResponse]
+    """JoinHost redeems such a token for the host's credential, which is an AdminToken with `host` set. Needs no client
+    identity: the token is the proof. A used, expired or unknown token is PERMISSION_DENIED. The client verifies the server
+    by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
+    have been made, and whoever asks twice may be two.
+    """
     CreateAdminToken: _grpc.UnaryUnaryMultiCallable[_service_pb2.CreateAdminTokenRequest, _service_pb2.CreateAdminTokenResponse]
     """CreateAdminToken mints an administrator's token. Only its hash is stored."""
     ListAdminTokens: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListAdminTokensRequest, _service_pb2.ListAdminTokensResponse]
@@ -91,6 +100,14 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateJoinTokenRequest, _service_pb2.CreateJoinTokenResponse]  # type: ignore[assignment]
     """CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token."""
+    CreateHostToken: _aio.UnaryUnaryMultiCallable[_host_pb2.CreateHostTokenRequest, _host_pb2.CreateHostTokenResponse]  # type: ignore[assignment]
+    """CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken."""
+    JoinHost: _aio.UnaryUnaryMultiCallable[_host_pb2.JoinHostRequest, _host_pb2.JoinHostResponse]  # type: ignore[assignment]
+    """JoinHost redeems such a token for the host's credential, which is an AdminToken with `host` set. Needs no client
+    identity: the token is the proof. A used, expired or unknown token is PERMISSION_DENIED. The client verifies the server
+    by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
+    have been made, and whoever asks twice may be two.
+    """
     CreateAdminToken: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateAdminTokenRequest, _service_pb2.CreateAdminTokenResponse]  # type: ignore[assignment]
     """CreateAdminToken mints an administrator's token. Only its hash is stored."""
     ListAdminTokens: _aio.UnaryUnaryMultiCallable[_service_pb2.ListAdminTokensRequest, _service_pb2.ListAdminTokensResponse]  # type: ignore[assignment]
@@ -148,6 +165,26 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.CreateJoinTokenResponse, _abc.Awaitable[_service_pb2.CreateJoinTokenResponse]]:
         """CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token."""
+
+    @_abc_1.abstractmethod
+    def CreateHostToken(
+        self,
+        request: _host_pb2.CreateHostTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_host_pb2.CreateHostTokenResponse, _abc.Awaitable[_host_pb2.CreateHostTokenResponse]]:
+        """CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken."""
+
+    @_abc_1.abstractmethod
+    def JoinHost(
+        self,
+        request: _host_pb2.JoinHostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_host_pb2.JoinHostResponse, _abc.Awaitable[_host_pb2.JoinHostResponse]]:
+        """JoinHost redeems such a token for the host's credential, which is an AdminToken with `host` set. Needs no client
+        identity: the token is the proof. A used, expired or unknown token is PERMISSION_DENIED. The client verifies the server
+        by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
+        have been made, and whoever asks twice may be two.
+        """
 
     @_abc_1.abstractmethod
     def CreateAdminToken(

@@ -426,12 +426,15 @@ class MeshConfigSpec(_message.Message):
     ACCESS_FIELD_NUMBER: _builtins.int
     BALANCING_FIELD_NUMBER: _builtins.int
     RETRY_BUDGET_FIELD_NUMBER: _builtins.int
+    EGRESS_FIELD_NUMBER: _builtins.int
     mtls: _match_pb2.MtlsMode.ValueType
     """Default: permissive."""
     access: _match_pb2.AccessDefault.ValueType
     """Default: allow."""
     balancing: _match_pb2.Balancing.ValueType
     """Default: peak EWMA."""
+    egress: _match_pb2.EgressMode.ValueType
+    """Default: strict when mtls is strict, else open."""
     @_builtins.property
     def retry_budget(self) -> Global___RetryBudget:
         """Retries that may be made beyond the first tries; absent: 20 % and 10 a second."""
@@ -443,10 +446,11 @@ class MeshConfigSpec(_message.Message):
         access: _match_pb2.AccessDefault.ValueType = ...,
         balancing: _match_pb2.Balancing.ValueType = ...,
         retry_budget: Global___RetryBudget | None = ...,
+        egress: _match_pb2.EgressMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_budget", b"retry_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "balancing", b"balancing", "mtls", b"mtls", "retry_budget", b"retry_budget"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "balancing", b"balancing", "egress", b"egress", "mtls", b"mtls", "retry_budget", b"retry_budget"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -477,3 +481,73 @@ class RetryBudget(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetryBudget: _TypeAlias = RetryBudget  # noqa: Y015
+
+@_typing.final
+class ExternalService(_message.Message):
+    """ExternalService is a destination outside of the mesh. Where egress is strict, programs may call what external services name
+    and nothing else outside; everywhere, it is what metrics and logs call the destination. It holds for the whole mesh.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _object_pb2.ObjectMeta:
+        """Identity of the object."""
+
+    @_builtins.property
+    def spec(self) -> Global___ExternalServiceSpec:
+        """What people write."""
+
+    def __init__(
+        self,
+        *,
+        metadata: _object_pb2.ObjectMeta | None = ...,
+        spec: Global___ExternalServiceSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExternalService: _TypeAlias = ExternalService  # noqa: Y015
+
+@_typing.final
+class ExternalServiceSpec(_message.Message):
+    """ExternalServiceSpec says where a destination is. At least one of hosts and addresses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTS_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """DNS names in lower case. A leading "*." stands for one label or more. A program that asks for such a name, as TLS server
+        name or HTTP Host, is connected to an address that its sidecar resolves the name to, whatever address it called.
+        """
+
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses, or ranges of them as CIDR, that may be called by whatever name and protocol."""
+
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ports; empty: every port."""
+
+    def __init__(
+        self,
+        *,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        ports: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "hosts", b"hosts", "ports", b"ports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExternalServiceSpec: _TypeAlias = ExternalServiceSpec  # noqa: Y015

@@ -892,6 +892,296 @@ class DeleteMeshConfigResponse(_message.Message):
 Global___DeleteMeshConfigResponse: _TypeAlias = DeleteMeshConfigResponse  # noqa: Y015
 
 @_typing.final
+class CreateExternalServiceRequest(_message.Message):
+    """CreateExternalServiceRequest asks for a new external service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_SERVICE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Check everything and store nothing."""
+    @_builtins.property
+    def external_service(self) -> _policy_pb2.ExternalService:
+        """What to store."""
+
+    def __init__(
+        self,
+        *,
+        external_service: _policy_pb2.ExternalService | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateExternalServiceRequest: _TypeAlias = CreateExternalServiceRequest  # noqa: Y015
+
+@_typing.final
+class CreateExternalServiceResponse(_message.Message):
+    """CreateExternalServiceResponse holds what was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_SERVICE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def external_service(self) -> _policy_pb2.ExternalService:
+        """As stored."""
+
+    @_builtins.property
+    def revision(self) -> _revision_pb2.SourceRevision:
+        """Revision of the change; absent with validate_only."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_object_pb2.Warning]:
+        """What its author should know."""
+
+    def __init__(
+        self,
+        *,
+        external_service: _policy_pb2.ExternalService | None = ...,
+        revision: _revision_pb2.SourceRevision | None = ...,
+        warnings: _abc.Iterable[_object_pb2.Warning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service", "revision", b"revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service", "revision", b"revision", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateExternalServiceResponse: _TypeAlias = CreateExternalServiceResponse  # noqa: Y015
+
+@_typing.final
+class UpdateExternalServiceRequest(_message.Message):
+    """UpdateExternalServiceRequest replaces an external service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_SERVICE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Check everything and store nothing."""
+    @_builtins.property
+    def external_service(self) -> _policy_pb2.ExternalService:
+        """What to store; metadata.etag guards the write."""
+
+    def __init__(
+        self,
+        *,
+        external_service: _policy_pb2.ExternalService | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateExternalServiceRequest: _TypeAlias = UpdateExternalServiceRequest  # noqa: Y015
+
+@_typing.final
+class UpdateExternalServiceResponse(_message.Message):
+    """UpdateExternalServiceResponse holds what was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_SERVICE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def external_service(self) -> _policy_pb2.ExternalService:
+        """As stored."""
+
+    @_builtins.property
+    def revision(self) -> _revision_pb2.SourceRevision:
+        """Revision of the change; that of the last change when nothing differed."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_object_pb2.Warning]:
+        """What its author should know."""
+
+    def __init__(
+        self,
+        *,
+        external_service: _policy_pb2.ExternalService | None = ...,
+        revision: _revision_pb2.SourceRevision | None = ...,
+        warnings: _abc.Iterable[_object_pb2.Warning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service", "revision", b"revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service", "revision", b"revision", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateExternalServiceResponse: _TypeAlias = UpdateExternalServiceResponse  # noqa: Y015
+
+@_typing.final
+class GetExternalServiceRequest(_message.Message):
+    """GetExternalServiceRequest names an external service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Empty means "default"."""
+    name: _builtins.str
+    """Name."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExternalServiceRequest: _TypeAlias = GetExternalServiceRequest  # noqa: Y015
+
+@_typing.final
+class GetExternalServiceResponse(_message.Message):
+    """GetExternalServiceResponse holds it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_SERVICE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def external_service(self) -> _policy_pb2.ExternalService:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        external_service: _policy_pb2.ExternalService | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_service", b"external_service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExternalServiceResponse: _TypeAlias = GetExternalServiceResponse  # noqa: Y015
+
+@_typing.final
+class ListExternalServicesRequest(_message.Message):
+    """ListExternalServicesRequest selects a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Empty: all namespaces."""
+    page_size: _builtins.int
+    """At most this many; 0: 500, at most 5000."""
+    page_token: _builtins.str
+    """From the previous answer."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExternalServicesRequest: _TypeAlias = ListExternalServicesRequest  # noqa: Y015
+
+@_typing.final
+class ListExternalServicesResponse(_message.Message):
+    """ListExternalServicesResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_SERVICES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def external_services(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.ExternalService]:
+        """In order of namespace and name."""
+
+    def __init__(
+        self,
+        *,
+        external_services: _abc.Iterable[_policy_pb2.ExternalService] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_services", b"external_services", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExternalServicesResponse: _TypeAlias = ListExternalServicesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteExternalServiceRequest(_message.Message):
+    """DeleteExternalServiceRequest names an external service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Empty means "default"."""
+    name: _builtins.str
+    """Name."""
+    etag: _builtins.str
+    """When set, the delete is made only if the stored object still has this etag."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteExternalServiceRequest: _TypeAlias = DeleteExternalServiceRequest  # noqa: Y015
+
+@_typing.final
+class DeleteExternalServiceResponse(_message.Message):
+    """DeleteExternalServiceResponse says when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def revision(self) -> _revision_pb2.SourceRevision:
+        """Revision of the removal."""
+
+    def __init__(
+        self,
+        *,
+        revision: _revision_pb2.SourceRevision | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteExternalServiceResponse: _TypeAlias = DeleteExternalServiceResponse  # noqa: Y015
+
+@_typing.final
 class WatchRequest(_message.Message):
     """WatchRequest says where the client stands."""
 
@@ -963,6 +1253,7 @@ class Change(_message.Message):
     ACCESS_POLICY_FIELD_NUMBER: _builtins.int
     MESH_CONFIG_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    EXTERNAL_SERVICE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def route(self) -> _policy_pb2.Route:
         """A route as it is now."""
@@ -977,7 +1268,11 @@ class Change(_message.Message):
 
     @_builtins.property
     def removed(self) -> _object_pb2.ObjectRef:
-        """An object that is gone; kind is Route, AccessPolicy or MeshConfig."""
+        """An object that is gone; kind is Route, AccessPolicy, MeshConfig or ExternalService."""
+
+    @_builtins.property
+    def external_service(self) -> _policy_pb2.ExternalService:
+        """An external service as it is now."""
 
     def __init__(
         self,
@@ -986,12 +1281,13 @@ class Change(_message.Message):
         access_policy: _policy_pb2.AccessPolicy | None = ...,
         mesh_config: _policy_pb2.MeshConfig | None = ...,
         removed: _object_pb2.ObjectRef | None = ...,
+        external_service: _policy_pb2.ExternalService | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["access_policy", b"access_policy", "mesh_config", b"mesh_config", "object", b"object", "removed", b"removed", "route", b"route"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_policy", b"access_policy", "external_service", b"external_service", "mesh_config", b"mesh_config", "object", b"object", "removed", b"removed", "route", b"route"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_policy", b"access_policy", "mesh_config", b"mesh_config", "object", b"object", "removed", b"removed", "route", b"route"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_policy", b"access_policy", "external_service", b"external_service", "mesh_config", b"mesh_config", "object", b"object", "removed", b"removed", "route", b"route"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["route", "access_policy", "mesh_config", "removed"]  # noqa: Y015
+    _WhichOneofReturnType_object: _TypeAlias = _typing.Literal["route", "access_policy", "mesh_config", "removed", "external_service"]  # noqa: Y015
     _WhichOneofArgType_object: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_object) -> _WhichOneofReturnType_object | None: ...
 

@@ -111,6 +111,31 @@ class PolicyServiceStub:
                 request_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteMeshConfigRequest.SerializeToString,
                 response_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteMeshConfigResponse.FromString,
                 _registered_method=True)
+        self.CreateExternalService = channel.unary_unary(
+                '/weft.policy.v1alpha1.PolicyService/CreateExternalService',
+                request_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.CreateExternalServiceRequest.SerializeToString,
+                response_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.CreateExternalServiceResponse.FromString,
+                _registered_method=True)
+        self.UpdateExternalService = channel.unary_unary(
+                '/weft.policy.v1alpha1.PolicyService/UpdateExternalService',
+                request_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.UpdateExternalServiceRequest.SerializeToString,
+                response_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.UpdateExternalServiceResponse.FromString,
+                _registered_method=True)
+        self.GetExternalService = channel.unary_unary(
+                '/weft.policy.v1alpha1.PolicyService/GetExternalService',
+                request_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.GetExternalServiceRequest.SerializeToString,
+                response_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.GetExternalServiceResponse.FromString,
+                _registered_method=True)
+        self.ListExternalServices = channel.unary_unary(
+                '/weft.policy.v1alpha1.PolicyService/ListExternalServices',
+                request_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.ListExternalServicesRequest.SerializeToString,
+                response_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.ListExternalServicesResponse.FromString,
+                _registered_method=True)
+        self.DeleteExternalService = channel.unary_unary(
+                '/weft.policy.v1alpha1.PolicyService/DeleteExternalService',
+                request_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteExternalServiceRequest.SerializeToString,
+                response_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteExternalServiceResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/weft.policy.v1alpha1.PolicyService/Watch',
                 request_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.WatchRequest.SerializeToString,
@@ -228,6 +253,41 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateExternalService(self, request, context):
+        """CreateExternalService adds an external service. ALREADY_EXISTS if there is one of that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateExternalService(self, request, context):
+        """UpdateExternalService replaces the spec and labels of an external service. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExternalService(self, request, context):
+        """GetExternalService reads one mesh configuration.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExternalServices(self, request, context):
+        """ListExternalServices reads them in order of namespace and name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteExternalService(self, request, context):
+        """DeleteExternalService removes an external service.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """Watch streams all policy from a revision on, with the semantics of weft.discovery.v1alpha1.DiscoveryService.Watch: what
         the client lacks first (changes, or a reset), then changes in order; never a silent gap.
@@ -313,6 +373,31 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.DeleteMeshConfig,
                     request_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteMeshConfigRequest.FromString,
                     response_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteMeshConfigResponse.SerializeToString,
+            ),
+            'CreateExternalService': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateExternalService,
+                    request_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.CreateExternalServiceRequest.FromString,
+                    response_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.CreateExternalServiceResponse.SerializeToString,
+            ),
+            'UpdateExternalService': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateExternalService,
+                    request_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.UpdateExternalServiceRequest.FromString,
+                    response_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.UpdateExternalServiceResponse.SerializeToString,
+            ),
+            'GetExternalService': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExternalService,
+                    request_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.GetExternalServiceRequest.FromString,
+                    response_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.GetExternalServiceResponse.SerializeToString,
+            ),
+            'ListExternalServices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExternalServices,
+                    request_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.ListExternalServicesRequest.FromString,
+                    response_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.ListExternalServicesResponse.SerializeToString,
+            ),
+            'DeleteExternalService': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteExternalService,
+                    request_deserializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteExternalServiceRequest.FromString,
+                    response_serializer=weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteExternalServiceResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -727,6 +812,141 @@ class PolicyService:
             '/weft.policy.v1alpha1.PolicyService/DeleteMeshConfig',
             weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteMeshConfigRequest.SerializeToString,
             weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteMeshConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateExternalService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.policy.v1alpha1.PolicyService/CreateExternalService',
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.CreateExternalServiceRequest.SerializeToString,
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.CreateExternalServiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateExternalService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.policy.v1alpha1.PolicyService/UpdateExternalService',
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.UpdateExternalServiceRequest.SerializeToString,
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.UpdateExternalServiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExternalService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.policy.v1alpha1.PolicyService/GetExternalService',
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.GetExternalServiceRequest.SerializeToString,
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.GetExternalServiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExternalServices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.policy.v1alpha1.PolicyService/ListExternalServices',
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.ListExternalServicesRequest.SerializeToString,
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.ListExternalServicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteExternalService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.policy.v1alpha1.PolicyService/DeleteExternalService',
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteExternalServiceRequest.SerializeToString,
+            weft_dot_policy_dot_v1alpha1_dot_service__pb2.DeleteExternalServiceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,16 @@ class PolicyServiceStub:
     """ListMeshConfigs reads them in order of namespace and name."""
     DeleteMeshConfig: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteMeshConfigRequest, _service_pb2.DeleteMeshConfigResponse]
     """DeleteMeshConfig removes a mesh configuration."""
+    CreateExternalService: _grpc.UnaryUnaryMultiCallable[_service_pb2.CreateExternalServiceRequest, _service_pb2.CreateExternalServiceResponse]
+    """CreateExternalService adds an external service. ALREADY_EXISTS if there is one of that name."""
+    UpdateExternalService: _grpc.UnaryUnaryMultiCallable[_service_pb2.UpdateExternalServiceRequest, _service_pb2.UpdateExternalServiceResponse]
+    """UpdateExternalService replaces the spec and labels of an external service. NOT_FOUND if there is none."""
+    GetExternalService: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetExternalServiceRequest, _service_pb2.GetExternalServiceResponse]
+    """GetExternalService reads one mesh configuration."""
+    ListExternalServices: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListExternalServicesRequest, _service_pb2.ListExternalServicesResponse]
+    """ListExternalServices reads them in order of namespace and name."""
+    DeleteExternalService: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteExternalServiceRequest, _service_pb2.DeleteExternalServiceResponse]
+    """DeleteExternalService removes an external service."""
     Watch: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchRequest, _service_pb2.WatchResponse]
     """Watch streams all policy from a revision on, with the semantics of weft.discovery.v1alpha1.DiscoveryService.Watch: what
     the client lacks first (changes, or a reset), then changes in order; never a silent gap.
@@ -107,6 +117,16 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """ListMeshConfigs reads them in order of namespace and name."""
     DeleteMeshConfig: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteMeshConfigRequest, _service_pb2.DeleteMeshConfigResponse]  # type: ignore[assignment]
     """DeleteMeshConfig removes a mesh configuration."""
+    CreateExternalService: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateExternalServiceRequest, _service_pb2.CreateExternalServiceResponse]  # type: ignore[assignment]
+    """CreateExternalService adds an external service. ALREADY_EXISTS if there is one of that name."""
+    UpdateExternalService: _aio.UnaryUnaryMultiCallable[_service_pb2.UpdateExternalServiceRequest, _service_pb2.UpdateExternalServiceResponse]  # type: ignore[assignment]
+    """UpdateExternalService replaces the spec and labels of an external service. NOT_FOUND if there is none."""
+    GetExternalService: _aio.UnaryUnaryMultiCallable[_service_pb2.GetExternalServiceRequest, _service_pb2.GetExternalServiceResponse]  # type: ignore[assignment]
+    """GetExternalService reads one mesh configuration."""
+    ListExternalServices: _aio.UnaryUnaryMultiCallable[_service_pb2.ListExternalServicesRequest, _service_pb2.ListExternalServicesResponse]  # type: ignore[assignment]
+    """ListExternalServices reads them in order of namespace and name."""
+    DeleteExternalService: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteExternalServiceRequest, _service_pb2.DeleteExternalServiceResponse]  # type: ignore[assignment]
+    """DeleteExternalService removes an external service."""
     Watch: _aio.UnaryStreamMultiCallable[_service_pb2.WatchRequest, _service_pb2.WatchResponse]  # type: ignore[assignment]
     """Watch streams all policy from a revision on, with the semantics of weft.discovery.v1alpha1.DiscoveryService.Watch: what
     the client lacks first (changes, or a reset), then changes in order; never a silent gap.
@@ -236,6 +256,46 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.DeleteMeshConfigResponse, _abc.Awaitable[_service_pb2.DeleteMeshConfigResponse]]:
         """DeleteMeshConfig removes a mesh configuration."""
+
+    @_abc_1.abstractmethod
+    def CreateExternalService(
+        self,
+        request: _service_pb2.CreateExternalServiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.CreateExternalServiceResponse, _abc.Awaitable[_service_pb2.CreateExternalServiceResponse]]:
+        """CreateExternalService adds an external service. ALREADY_EXISTS if there is one of that name."""
+
+    @_abc_1.abstractmethod
+    def UpdateExternalService(
+        self,
+        request: _service_pb2.UpdateExternalServiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.UpdateExternalServiceResponse, _abc.Awaitable[_service_pb2.UpdateExternalServiceResponse]]:
+        """UpdateExternalService replaces the spec and labels of an external service. NOT_FOUND if there is none."""
+
+    @_abc_1.abstractmethod
+    def GetExternalService(
+        self,
+        request: _service_pb2.GetExternalServiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.GetExternalServiceResponse, _abc.Awaitable[_service_pb2.GetExternalServiceResponse]]:
+        """GetExternalService reads one mesh configuration."""
+
+    @_abc_1.abstractmethod
+    def ListExternalServices(
+        self,
+        request: _service_pb2.ListExternalServicesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ListExternalServicesResponse, _abc.Awaitable[_service_pb2.ListExternalServicesResponse]]:
+        """ListExternalServices reads them in order of namespace and name."""
+
+    @_abc_1.abstractmethod
+    def DeleteExternalService(
+        self,
+        request: _service_pb2.DeleteExternalServiceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.DeleteExternalServiceResponse, _abc.Awaitable[_service_pb2.DeleteExternalServiceResponse]]:
+        """DeleteExternalService removes an external service."""
 
     @_abc_1.abstractmethod
     def Watch(

@@ -158,7 +158,7 @@ class Edge(_message.Message):
     version: _builtins.str
     """Value of the destination's "version" label; may be empty."""
     protocol: _builtins.str
-    """"http", "grpc" or "tcp"."""
+    """"http", "grpc", "tcp" or "udp"."""
     mtls: _builtins.bool
     """The hop was mTLS."""
     def __init__(
@@ -240,7 +240,7 @@ class EdgeCounters(_message.Message):
     HANDSHAKES_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
     requests: _builtins.int
-    """Requests, or connections for TCP, that ended."""
+    """Requests, or connections for TCP and sessions for UDP, that ended."""
     successes: _builtins.int
     """Of those, successes: not 5xx and not a failure made by a proxy; for gRPC any status but Unknown, DeadlineExceeded,
     Internal, Unavailable, DataLoss, and ResourceExhausted from a proxy.
@@ -248,13 +248,13 @@ class EdgeCounters(_message.Message):
     retries: _builtins.int
     """Tries beyond the first."""
     bytes_sent: _builtins.int
-    """Bytes of bodies (for TCP of streams) from client to server."""
+    """Bytes of bodies (of streams for TCP, of datagrams for UDP) from client to server."""
     bytes_received: _builtins.int
     """Bytes from server to client."""
     handshakes: _builtins.int
     """Handshakes made for this edge (TLS, by the counting side)."""
     active: _builtins.int
-    """Connections open now, for protocol tcp; a reading, not a count. Their bytes are counted as they flow."""
+    """Connections or sessions open now, for protocols tcp and udp; a reading, not a count. Their bytes are counted as they flow."""
     @_builtins.property
     def edge(self) -> Global___Edge:
         """Whose."""
@@ -562,7 +562,7 @@ class EdgeRow(_message.Message):
     handshakes: _builtins.int
     """Handshakes in the window."""
     active: _builtins.int
-    """Connections open now, for protocol tcp, at sidecars that are heard of."""
+    """Connections or sessions open now, for protocols tcp and udp, at sidecars that are heard of."""
     @_builtins.property
     def edge(self) -> Global___Edge:
         """Fields that the grouping does not keep are empty; direction, protocol and mtls are kept where all of the row agree."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eweft/type/v1alpha1/match.proto\x12\x12weft.type.v1alpha1\"]\n\tPathMatch\x12\x16\n\x05\x65xact\x18\x01 \x01(\tH\x00R\x05\x65xact\x12\x18\n\x06prefix\x18\x02 \x01(\tH\x00R\x06prefix\x12\x16\n\x05regex\x18\x03 \x01(\tH\x00R\x05regexB\x06\n\x04kind\"\x8f\x01\n\x0bHeaderMatch\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x05\x65xact\x18\x02 \x01(\tH\x00R\x05\x65xact\x12\x18\n\x06prefix\x18\x03 \x01(\tH\x00R\x06prefix\x12\x16\n\x05regex\x18\x04 \x01(\tH\x00R\x05regex\x12\x1a\n\x07present\x18\x05 \x01(\x08H\x00R\x07presentB\x06\n\x04kind*p\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x11\n\rPROTOCOL_HTTP\x10\x01\x12\x12\n\x0ePROTOCOL_HTTP2\x10\x02\x12\x11\n\rPROTOCOL_GRPC\x10\x03\x12\x10\n\x0cPROTOCOL_TCP\x10\x04*h\n\x08MtlsMode\x12\x19\n\x15MTLS_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rMTLS_MODE_OFF\x10\x01\x12\x18\n\x14MTLS_MODE_PERMISSIVE\x10\x02\x12\x14\n\x10MTLS_MODE_STRICT\x10\x03*b\n\rAccessDefault\x12\x1e\n\x1a\x41\x43\x43\x45SS_DEFAULT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43\x43\x45SS_DEFAULT_ALLOW\x10\x01\x12\x17\n\x13\x41\x43\x43\x45SS_DEFAULT_DENY\x10\x02*w\n\tBalancing\x12\x19\n\x15\x42\x41LANCING_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41LANCING_PEAK_EWMA\x10\x01\x12\x19\n\x15\x42\x41LANCING_ROUND_ROBIN\x10\x02\x12\x1b\n\x17\x42\x41LANCING_LEAST_REQUEST\x10\x03\x42\x39Z7github.com/weft-mesh/weft/gen/weft/type/v1alpha1;typepbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eweft/type/v1alpha1/match.proto\x12\x12weft.type.v1alpha1\"]\n\tPathMatch\x12\x16\n\x05\x65xact\x18\x01 \x01(\tH\x00R\x05\x65xact\x12\x18\n\x06prefix\x18\x02 \x01(\tH\x00R\x06prefix\x12\x16\n\x05regex\x18\x03 \x01(\tH\x00R\x05regexB\x06\n\x04kind\"\x8f\x01\n\x0bHeaderMatch\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x05\x65xact\x18\x02 \x01(\tH\x00R\x05\x65xact\x12\x18\n\x06prefix\x18\x03 \x01(\tH\x00R\x06prefix\x12\x16\n\x05regex\x18\x04 \x01(\tH\x00R\x05regex\x12\x1a\n\x07present\x18\x05 \x01(\x08H\x00R\x07presentB\x06\n\x04kind*\x82\x01\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x11\n\rPROTOCOL_HTTP\x10\x01\x12\x12\n\x0ePROTOCOL_HTTP2\x10\x02\x12\x11\n\rPROTOCOL_GRPC\x10\x03\x12\x10\n\x0cPROTOCOL_TCP\x10\x04\x12\x10\n\x0cPROTOCOL_UDP\x10\x05*h\n\x08MtlsMode\x12\x19\n\x15MTLS_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rMTLS_MODE_OFF\x10\x01\x12\x18\n\x14MTLS_MODE_PERMISSIVE\x10\x02\x12\x14\n\x10MTLS_MODE_STRICT\x10\x03*b\n\rAccessDefault\x12\x1e\n\x1a\x41\x43\x43\x45SS_DEFAULT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x43\x43\x45SS_DEFAULT_ALLOW\x10\x01\x12\x17\n\x13\x41\x43\x43\x45SS_DEFAULT_DENY\x10\x02*W\n\nEgressMode\x12\x1b\n\x17\x45GRESS_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45GRESS_MODE_OPEN\x10\x01\x12\x16\n\x12\x45GRESS_MODE_STRICT\x10\x02*w\n\tBalancing\x12\x19\n\x15\x42\x41LANCING_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41LANCING_PEAK_EWMA\x10\x01\x12\x19\n\x15\x42\x41LANCING_ROUND_ROBIN\x10\x02\x12\x1b\n\x17\x42\x41LANCING_LEAST_REQUEST\x10\x03\x42\x39Z7github.com/weft-mesh/weft/gen/weft/type/v1alpha1;typepbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,14 +32,16 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weft.type.v1alpha1.match_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z7github.com/weft-mesh/weft/gen/weft/type/v1alpha1;typepb'
-  _globals['_PROTOCOL']._serialized_start=295
-  _globals['_PROTOCOL']._serialized_end=407
-  _globals['_MTLSMODE']._serialized_start=409
-  _globals['_MTLSMODE']._serialized_end=513
-  _globals['_ACCESSDEFAULT']._serialized_start=515
-  _globals['_ACCESSDEFAULT']._serialized_end=613
-  _globals['_BALANCING']._serialized_start=615
-  _globals['_BALANCING']._serialized_end=734
+  _globals['_PROTOCOL']._serialized_start=296
+  _globals['_PROTOCOL']._serialized_end=426
+  _globals['_MTLSMODE']._serialized_start=428
+  _globals['_MTLSMODE']._serialized_end=532
+  _globals['_ACCESSDEFAULT']._serialized_start=534
+  _globals['_ACCESSDEFAULT']._serialized_end=632
+  _globals['_EGRESSMODE']._serialized_start=634
+  _globals['_EGRESSMODE']._serialized_end=721
+  _globals['_BALANCING']._serialized_start=723
+  _globals['_BALANCING']._serialized_end=842
   _globals['_PATHMATCH']._serialized_start=54
   _globals['_PATHMATCH']._serialized_end=147
   _globals['_HEADERMATCH']._serialized_start=150

@@ -33,6 +33,10 @@ class _ProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Protocol.Val
     """gRPC over HTTP/2 with prior knowledge."""
     PROTOCOL_TCP: _Protocol.ValueType  # 4
     """Any byte stream."""
+    PROTOCOL_UDP: _Protocol.ValueType  # 5
+    """Datagrams. The only one of these that is not carried by TCP: a service may have one port of this kind and another one of
+    the same number. It is never guessed: a port that speaks it says so.
+    """
 
 class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper):
     """Protocol is how a port speaks."""
@@ -47,6 +51,10 @@ PROTOCOL_GRPC: Protocol.ValueType  # 3
 """gRPC over HTTP/2 with prior knowledge."""
 PROTOCOL_TCP: Protocol.ValueType  # 4
 """Any byte stream."""
+PROTOCOL_UDP: Protocol.ValueType  # 5
+"""Datagrams. The only one of these that is not carried by TCP: a service may have one port of this kind and another one of
+the same number. It is never guessed: a port that speaks it says so.
+"""
 Global___Protocol: _TypeAlias = Protocol  # noqa: Y015
 
 class _MtlsMode:
@@ -100,6 +108,30 @@ ACCESS_DEFAULT_ALLOW: AccessDefault.ValueType  # 1
 ACCESS_DEFAULT_DENY: AccessDefault.ValueType  # 2
 """Nothing passes without a policy that allows it."""
 Global___AccessDefault: _TypeAlias = AccessDefault  # noqa: Y015
+
+class _EgressMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EgressModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EgressMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EGRESS_MODE_UNSPECIFIED: _EgressMode.ValueType  # 0
+    """Not set: strict when mTLS is strict, else open."""
+    EGRESS_MODE_OPEN: _EgressMode.ValueType  # 1
+    """Everything outside may be called."""
+    EGRESS_MODE_STRICT: _EgressMode.ValueType  # 2
+    """Only what an ExternalService names may be called."""
+
+class EgressMode(_EgressMode, metaclass=_EgressModeEnumTypeWrapper):
+    """EgressMode decides calls to destinations outside of the mesh."""
+
+EGRESS_MODE_UNSPECIFIED: EgressMode.ValueType  # 0
+"""Not set: strict when mTLS is strict, else open."""
+EGRESS_MODE_OPEN: EgressMode.ValueType  # 1
+"""Everything outside may be called."""
+EGRESS_MODE_STRICT: EgressMode.ValueType  # 2
+"""Only what an ExternalService names may be called."""
+Global___EgressMode: _TypeAlias = EgressMode  # noqa: Y015
 
 class _Balancing:
     ValueType = _typing.NewType("ValueType", _builtins.int)

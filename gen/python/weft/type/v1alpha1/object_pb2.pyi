@@ -106,7 +106,7 @@ class ObjectRef(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """The kind as in a manifest: Service, Workload, Route, AccessPolicy, MeshConfig."""
+    """The kind as in a manifest: Service, Workload, Route, AccessPolicy, MeshConfig, ExternalService."""
     namespace: _builtins.str
     """Namespace of the object."""
     name: _builtins.str

@@ -120,6 +120,13 @@ export declare type Open = Message<"weft.config.v1alpha1.Open"> & {
    * @generated from field: int64 svid_expire_seconds = 8;
    */
   svidExpireSeconds: bigint;
+
+  /**
+   * IP addresses, as text, of which it is wanted from the start what the mesh has there.
+   *
+   * @generated from field: repeated string addresses = 9;
+   */
+  addresses: string[];
 };
 
 /**
@@ -156,7 +163,7 @@ export declare type IndexShardVersion = Message<"weft.config.v1alpha1.IndexShard
 export declare const IndexShardVersionSchema: GenMessage<IndexShardVersion>;
 
 /**
- * Subscribe changes the set of services whose bodies are held.
+ * Subscribe changes the sets of services whose bodies, and of IP addresses whose content, are held.
  *
  * @generated from message weft.config.v1alpha1.Subscribe
  */
@@ -174,6 +181,20 @@ export declare type Subscribe = Message<"weft.config.v1alpha1.Subscribe"> & {
    * @generated from field: repeated string remove = 2;
    */
   remove: string[];
+
+  /**
+   * IP addresses to add, as text.
+   *
+   * @generated from field: repeated string add_addresses = 3;
+   */
+  addAddresses: string[];
+
+  /**
+   * IP addresses to remove.
+   *
+   * @generated from field: repeated string remove_addresses = 4;
+   */
+  removeAddresses: string[];
 };
 
 /**
@@ -382,7 +403,7 @@ export declare const ConfigService: GenService<{
    * belongs to it only if its verified identity is that workload's; anything else ends with PERMISSION_DENIED.
    *
    * Order. The client MUST send `open` first, once. The server then sends, in as many updates as it likes, every always-held
-   * resource (mesh settings, inbound, access, bundle, index) and every subscribed body that the client lacks by
+   * resource (mesh settings, egress, inbound, access, bundle, index) and every subscribed body that the client lacks by
    * `initial_versions`; the first update after which nothing is missing has `current`. From then on it sends only
    * changes. It resends nothing that was acknowledged, and it never sends a state older than the vector in `open`: a
    * replica that lags behind it withholds until it has caught up.
@@ -395,7 +416,8 @@ export declare const ConfigService: GenService<{
    * denies if there was none) and applies the rest. A client MUST nack an access resource that has an unknown field.
    *
    * Subscriptions. `subscribe` adds and removes service bodies by name at any time. A name that the mesh does not know is
-   * answered by listing it in `removed`; it stays subscribed and arrives when it comes to exist.
+   * answered by listing it in `removed`; it stays subscribed and arrives when it comes to exist. An IP address is always
+   * answered by a resource, without ports when the mesh has nothing there, and again whenever that changes.
    *
    * Skipping. The server keeps only the newest state for each subscription: a slow client sees fewer, larger updates and
    * never makes others wait.

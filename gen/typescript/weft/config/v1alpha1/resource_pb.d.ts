@@ -22,7 +22,7 @@ export declare const file_weft_config_v1alpha1_resource: GenFile;
 export declare type Resource = Message<"weft.config.v1alpha1.Resource"> & {
   /**
    * Unique among what one sidecar holds: "mesh", "inbound", "access", "bundle", "service/<ns>/<name>",
-   * "endpoints/<ns>/<name>".
+   * "endpoints/<ns>/<name>", "address/<ip>", "egress".
    *
    * @generated from field: string name = 1;
    */
@@ -102,6 +102,22 @@ export declare type Resource = Message<"weft.config.v1alpha1.Resource"> & {
      */
     value: EndpointSet;
     case: "endpoints";
+  } | {
+    /**
+     * What the mesh has at an IP address.
+     *
+     * @generated from field: weft.config.v1alpha1.Address address = 16;
+     */
+    value: Address;
+    case: "address";
+  } | {
+    /**
+     * What may be called outside of the mesh.
+     *
+     * @generated from field: weft.config.v1alpha1.Egress egress = 17;
+     */
+    value: Egress;
+    case: "egress";
   } | { case: undefined; value?: undefined };
 };
 
@@ -379,7 +395,7 @@ export declare type AccessRule = Message<"weft.config.v1alpha1.AccessRule"> & {
   idPrefixes: string[];
 
   /**
-   * Any one suffices; none: every operation, also TCP.
+   * Any one suffices; none: every operation, also TCP and UDP.
    *
    * @generated from field: repeated weft.config.v1alpha1.Match matches = 4;
    */
@@ -726,6 +742,13 @@ export declare type Endpoint = Message<"weft.config.v1alpha1.Endpoint"> & {
    * @generated from field: bool draining = 9;
    */
   draining: boolean;
+
+  /**
+   * target_port is reached by UDP, and port is one of UDP; else both are of TCP.
+   *
+   * @generated from field: bool udp = 10;
+   */
+  udp: boolean;
 };
 
 /**
@@ -733,4 +756,136 @@ export declare type Endpoint = Message<"weft.config.v1alpha1.Endpoint"> & {
  * Use `create(EndpointSchema)` to create a new message.
  */
 export declare const EndpointSchema: GenMessage<Endpoint>;
+
+/**
+ * Address is what the mesh has at one IP address, for programs that call workloads straight. Without ports it has nothing there:
+ * the address is outside of the mesh. Loopback addresses have nothing: every program has its own.
+ *
+ * @generated from message weft.config.v1alpha1.Address
+ */
+export declare type Address = Message<"weft.config.v1alpha1.Address"> & {
+  /**
+   * The address as text, without zone; an IPv4 address as such.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Ports of programs, in order of target port, each once. Where several workloads have registered the same one, the one that is
+   * most alive counts, then the first by service and workload.
+   *
+   * @generated from field: repeated weft.config.v1alpha1.AddressPort ports = 2;
+   */
+  ports: AddressPort[];
+};
+
+/**
+ * Describes the message weft.config.v1alpha1.Address.
+ * Use `create(AddressSchema)` to create a new message.
+ */
+export declare const AddressSchema: GenMessage<Address>;
+
+/**
+ * AddressPort is one program's port.
+ *
+ * @generated from message weft.config.v1alpha1.AddressPort
+ */
+export declare type AddressPort = Message<"weft.config.v1alpha1.AddressPort"> & {
+  /**
+   * "namespace/name" of the service that it serves.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * How it speaks.
+   *
+   * @generated from field: weft.type.v1alpha1.Protocol protocol = 2;
+   */
+  protocol: Protocol;
+
+  /**
+   * The workload there. `draining` is for services; whoever calls the address still means this workload.
+   *
+   * @generated from field: weft.config.v1alpha1.Endpoint endpoint = 3;
+   */
+  endpoint?: Endpoint | undefined;
+};
+
+/**
+ * Describes the message weft.config.v1alpha1.AddressPort.
+ * Use `create(AddressPortSchema)` to create a new message.
+ */
+export declare const AddressPortSchema: GenMessage<AddressPort>;
+
+/**
+ * Egress says what may be called outside of the mesh. Absent: everything, unless mTLS is strict.
+ *
+ * @generated from message weft.config.v1alpha1.Egress
+ */
+export declare type Egress = Message<"weft.config.v1alpha1.Egress"> & {
+  /**
+   * Only what a service here names.
+   *
+   * @generated from field: bool strict = 1;
+   */
+  strict: boolean;
+
+  /**
+   * In order of name.
+   *
+   * @generated from field: repeated weft.config.v1alpha1.ExternalService services = 2;
+   */
+  services: ExternalService[];
+};
+
+/**
+ * Describes the message weft.config.v1alpha1.Egress.
+ * Use `create(EgressSchema)` to create a new message.
+ */
+export declare const EgressSchema: GenMessage<Egress>;
+
+/**
+ * ExternalService is a destination outside of the mesh.
+ *
+ * @generated from message weft.config.v1alpha1.ExternalService
+ */
+export declare type ExternalService = Message<"weft.config.v1alpha1.ExternalService"> & {
+  /**
+   * "namespace/name".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Host names in lower case; a leading "*." stands for one label or more. A client that names such a host (TLS server name,
+   * HTTP Host) may reach the addresses that the sidecar resolves it to.
+   *
+   * @generated from field: repeated string hosts = 2;
+   */
+  hosts: string[];
+
+  /**
+   * IP addresses and ranges (CIDR) that may be called by whatever name.
+   *
+   * @generated from field: repeated string addresses = 3;
+   */
+  addresses: string[];
+
+  /**
+   * Ports; none: every port.
+   *
+   * @generated from field: repeated uint32 ports = 4;
+   */
+  ports: number[];
+};
+
+/**
+ * Describes the message weft.config.v1alpha1.ExternalService.
+ * Use `create(ExternalServiceSchema)` to create a new message.
+ */
+export declare const ExternalServiceSchema: GenMessage<ExternalService>;
 

@@ -76,6 +76,13 @@ export declare type Snapshot = Message<"weft.config.v1alpha1.Snapshot"> & {
    * @generated from field: repeated string services = 8;
    */
   services: string[];
+
+  /**
+   * IP addresses of which it was wanted what the mesh has there.
+   *
+   * @generated from field: repeated string addresses = 9;
+   */
+  addresses: string[];
 };
 
 /**

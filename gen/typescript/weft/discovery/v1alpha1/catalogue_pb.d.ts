@@ -61,7 +61,8 @@ export declare type ServiceSpec = Message<"weft.discovery.v1alpha1.ServiceSpec">
   accounts: string[];
 
   /**
-   * Ports that clients may name. Empty: one port, undeclared protocol, whatever target port each workload registers.
+   * Ports that clients may name. Empty: one port, undeclared protocol, whatever target port each workload registers; and one
+   * for UDP where a workload registers such a port.
    *
    * @generated from field: repeated weft.discovery.v1alpha1.ServicePort ports = 2;
    */
@@ -88,7 +89,7 @@ export declare type ServicePort = Message<"weft.discovery.v1alpha1.ServicePort">
   name: string;
 
   /**
-   * Number that clients use, 1–65535.
+   * Number that clients use, 1–65535; unique in the service among the ports of its transport (TCP or UDP).
    *
    * @generated from field: uint32 port = 2;
    */
@@ -219,7 +220,7 @@ export declare const WorkloadSpecSchema: GenMessage<WorkloadSpec>;
  */
 export declare type WorkloadPort = Message<"weft.discovery.v1alpha1.WorkloadPort"> & {
   /**
-   * The service's port number that this serves; 0: every port of its services.
+   * The service's port number that this serves, of the same transport; 0: every port of its services.
    *
    * @generated from field: uint32 service_port = 1;
    */

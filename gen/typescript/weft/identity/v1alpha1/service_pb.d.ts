@@ -8,6 +8,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { SourceRevision } from "../../type/v1alpha1/revision_pb.js";
+import type { CreateHostTokenRequestSchema, CreateHostTokenResponseSchema, HostScope, JoinHostRequestSchema, JoinHostResponseSchema } from "./host_pb.js";
 
 /**
  * Describes the file weft/identity/v1alpha1/service.proto.
@@ -301,6 +302,13 @@ export declare type AdminToken = Message<"weft.identity.v1alpha1.AdminToken"> & 
    * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * Set: it is the credential of a host, good for what HostScope says and for nothing else.
+   *
+   * @generated from field: weft.identity.v1alpha1.HostScope host = 6;
+   */
+  host?: HostScope | undefined;
 };
 
 /**
@@ -527,6 +535,29 @@ export declare const IdentityService: GenService<{
     methodKind: "unary";
     input: typeof CreateJoinTokenRequestSchema;
     output: typeof CreateJoinTokenResponseSchema;
+  },
+  /**
+   * CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken.
+   *
+   * @generated from rpc weft.identity.v1alpha1.IdentityService.CreateHostToken
+   */
+  createHostToken: {
+    methodKind: "unary";
+    input: typeof CreateHostTokenRequestSchema;
+    output: typeof CreateHostTokenResponseSchema;
+  },
+  /**
+   * JoinHost redeems such a token for the host's credential, which is an AdminToken with `host` set. Needs no client
+   * identity: the token is the proof. A used, expired or unknown token is PERMISSION_DENIED. The client verifies the server
+   * by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
+   * have been made, and whoever asks twice may be two.
+   *
+   * @generated from rpc weft.identity.v1alpha1.IdentityService.JoinHost
+   */
+  joinHost: {
+    methodKind: "unary";
+    input: typeof JoinHostRequestSchema;
+    output: typeof JoinHostResponseSchema;
   },
   /**
    * CreateAdminToken mints an administrator's token. Only its hash is stored.

@@ -6,7 +6,7 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { ObjectMeta } from "../../type/v1alpha1/object_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import type { AccessDefault, Balancing, HeaderMatch, MtlsMode, PathMatch } from "../../type/v1alpha1/match_pb.js";
+import type { AccessDefault, Balancing, EgressMode, HeaderMatch, MtlsMode, PathMatch } from "../../type/v1alpha1/match_pb.js";
 
 /**
  * Describes the file weft/policy/v1alpha1/policy.proto.
@@ -402,6 +402,13 @@ export declare type MeshConfigSpec = Message<"weft.policy.v1alpha1.MeshConfigSpe
    * @generated from field: weft.policy.v1alpha1.RetryBudget retry_budget = 4;
    */
   retryBudget?: RetryBudget | undefined;
+
+  /**
+   * Default: strict when mtls is strict, else open.
+   *
+   * @generated from field: weft.type.v1alpha1.EgressMode egress = 5;
+   */
+  egress: EgressMode;
 };
 
 /**
@@ -436,4 +443,67 @@ export declare type RetryBudget = Message<"weft.policy.v1alpha1.RetryBudget"> & 
  * Use `create(RetryBudgetSchema)` to create a new message.
  */
 export declare const RetryBudgetSchema: GenMessage<RetryBudget>;
+
+/**
+ * ExternalService is a destination outside of the mesh. Where egress is strict, programs may call what external services name
+ * and nothing else outside; everywhere, it is what metrics and logs call the destination. It holds for the whole mesh.
+ *
+ * @generated from message weft.policy.v1alpha1.ExternalService
+ */
+export declare type ExternalService = Message<"weft.policy.v1alpha1.ExternalService"> & {
+  /**
+   * Identity of the object.
+   *
+   * @generated from field: weft.type.v1alpha1.ObjectMeta metadata = 1;
+   */
+  metadata?: ObjectMeta | undefined;
+
+  /**
+   * What people write.
+   *
+   * @generated from field: weft.policy.v1alpha1.ExternalServiceSpec spec = 2;
+   */
+  spec?: ExternalServiceSpec | undefined;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.ExternalService.
+ * Use `create(ExternalServiceSchema)` to create a new message.
+ */
+export declare const ExternalServiceSchema: GenMessage<ExternalService>;
+
+/**
+ * ExternalServiceSpec says where a destination is. At least one of hosts and addresses.
+ *
+ * @generated from message weft.policy.v1alpha1.ExternalServiceSpec
+ */
+export declare type ExternalServiceSpec = Message<"weft.policy.v1alpha1.ExternalServiceSpec"> & {
+  /**
+   * DNS names in lower case. A leading "*." stands for one label or more. A program that asks for such a name, as TLS server
+   * name or HTTP Host, is connected to an address that its sidecar resolves the name to, whatever address it called.
+   *
+   * @generated from field: repeated string hosts = 1;
+   */
+  hosts: string[];
+
+  /**
+   * IP addresses, or ranges of them as CIDR, that may be called by whatever name and protocol.
+   *
+   * @generated from field: repeated string addresses = 2;
+   */
+  addresses: string[];
+
+  /**
+   * Ports; empty: every port.
+   *
+   * @generated from field: repeated uint32 ports = 3;
+   */
+  ports: number[];
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.ExternalServiceSpec.
+ * Use `create(ExternalServiceSpecSchema)` to create a new message.
+ */
+export declare const ExternalServiceSpecSchema: GenMessage<ExternalServiceSpec>;
 

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { AccessPolicy, MeshConfig, Route } from "./policy_pb.js";
+import type { AccessPolicy, ExternalService, MeshConfig, Route } from "./policy_pb.js";
 import type { SourceRevision } from "../../type/v1alpha1/revision_pb.js";
 import type { ObjectRef, Warning } from "../../type/v1alpha1/object_pb.js";
 
@@ -868,6 +868,290 @@ export declare type DeleteMeshConfigResponse = Message<"weft.policy.v1alpha1.Del
 export declare const DeleteMeshConfigResponseSchema: GenMessage<DeleteMeshConfigResponse>;
 
 /**
+ * CreateExternalServiceRequest asks for a new external service.
+ *
+ * @generated from message weft.policy.v1alpha1.CreateExternalServiceRequest
+ */
+export declare type CreateExternalServiceRequest = Message<"weft.policy.v1alpha1.CreateExternalServiceRequest"> & {
+  /**
+   * What to store.
+   *
+   * @generated from field: weft.policy.v1alpha1.ExternalService external_service = 1;
+   */
+  externalService?: ExternalService | undefined;
+
+  /**
+   * Check everything and store nothing.
+   *
+   * @generated from field: bool validate_only = 2;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.CreateExternalServiceRequest.
+ * Use `create(CreateExternalServiceRequestSchema)` to create a new message.
+ */
+export declare const CreateExternalServiceRequestSchema: GenMessage<CreateExternalServiceRequest>;
+
+/**
+ * CreateExternalServiceResponse holds what was stored.
+ *
+ * @generated from message weft.policy.v1alpha1.CreateExternalServiceResponse
+ */
+export declare type CreateExternalServiceResponse = Message<"weft.policy.v1alpha1.CreateExternalServiceResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: weft.policy.v1alpha1.ExternalService external_service = 1;
+   */
+  externalService?: ExternalService | undefined;
+
+  /**
+   * Revision of the change; absent with validate_only.
+   *
+   * @generated from field: weft.type.v1alpha1.SourceRevision revision = 2;
+   */
+  revision?: SourceRevision | undefined;
+
+  /**
+   * What its author should know.
+   *
+   * @generated from field: repeated weft.type.v1alpha1.Warning warnings = 3;
+   */
+  warnings: Warning[];
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.CreateExternalServiceResponse.
+ * Use `create(CreateExternalServiceResponseSchema)` to create a new message.
+ */
+export declare const CreateExternalServiceResponseSchema: GenMessage<CreateExternalServiceResponse>;
+
+/**
+ * UpdateExternalServiceRequest replaces an external service.
+ *
+ * @generated from message weft.policy.v1alpha1.UpdateExternalServiceRequest
+ */
+export declare type UpdateExternalServiceRequest = Message<"weft.policy.v1alpha1.UpdateExternalServiceRequest"> & {
+  /**
+   * What to store; metadata.etag guards the write.
+   *
+   * @generated from field: weft.policy.v1alpha1.ExternalService external_service = 1;
+   */
+  externalService?: ExternalService | undefined;
+
+  /**
+   * Check everything and store nothing.
+   *
+   * @generated from field: bool validate_only = 2;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.UpdateExternalServiceRequest.
+ * Use `create(UpdateExternalServiceRequestSchema)` to create a new message.
+ */
+export declare const UpdateExternalServiceRequestSchema: GenMessage<UpdateExternalServiceRequest>;
+
+/**
+ * UpdateExternalServiceResponse holds what was stored.
+ *
+ * @generated from message weft.policy.v1alpha1.UpdateExternalServiceResponse
+ */
+export declare type UpdateExternalServiceResponse = Message<"weft.policy.v1alpha1.UpdateExternalServiceResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: weft.policy.v1alpha1.ExternalService external_service = 1;
+   */
+  externalService?: ExternalService | undefined;
+
+  /**
+   * Revision of the change; that of the last change when nothing differed.
+   *
+   * @generated from field: weft.type.v1alpha1.SourceRevision revision = 2;
+   */
+  revision?: SourceRevision | undefined;
+
+  /**
+   * What its author should know.
+   *
+   * @generated from field: repeated weft.type.v1alpha1.Warning warnings = 3;
+   */
+  warnings: Warning[];
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.UpdateExternalServiceResponse.
+ * Use `create(UpdateExternalServiceResponseSchema)` to create a new message.
+ */
+export declare const UpdateExternalServiceResponseSchema: GenMessage<UpdateExternalServiceResponse>;
+
+/**
+ * GetExternalServiceRequest names an external service.
+ *
+ * @generated from message weft.policy.v1alpha1.GetExternalServiceRequest
+ */
+export declare type GetExternalServiceRequest = Message<"weft.policy.v1alpha1.GetExternalServiceRequest"> & {
+  /**
+   * Empty means "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.GetExternalServiceRequest.
+ * Use `create(GetExternalServiceRequestSchema)` to create a new message.
+ */
+export declare const GetExternalServiceRequestSchema: GenMessage<GetExternalServiceRequest>;
+
+/**
+ * GetExternalServiceResponse holds it.
+ *
+ * @generated from message weft.policy.v1alpha1.GetExternalServiceResponse
+ */
+export declare type GetExternalServiceResponse = Message<"weft.policy.v1alpha1.GetExternalServiceResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: weft.policy.v1alpha1.ExternalService external_service = 1;
+   */
+  externalService?: ExternalService | undefined;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.GetExternalServiceResponse.
+ * Use `create(GetExternalServiceResponseSchema)` to create a new message.
+ */
+export declare const GetExternalServiceResponseSchema: GenMessage<GetExternalServiceResponse>;
+
+/**
+ * ListExternalServicesRequest selects a page.
+ *
+ * @generated from message weft.policy.v1alpha1.ListExternalServicesRequest
+ */
+export declare type ListExternalServicesRequest = Message<"weft.policy.v1alpha1.ListExternalServicesRequest"> & {
+  /**
+   * Empty: all namespaces.
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * At most this many; 0: 500, at most 5000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous answer.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.ListExternalServicesRequest.
+ * Use `create(ListExternalServicesRequestSchema)` to create a new message.
+ */
+export declare const ListExternalServicesRequestSchema: GenMessage<ListExternalServicesRequest>;
+
+/**
+ * ListExternalServicesResponse is one page.
+ *
+ * @generated from message weft.policy.v1alpha1.ListExternalServicesResponse
+ */
+export declare type ListExternalServicesResponse = Message<"weft.policy.v1alpha1.ListExternalServicesResponse"> & {
+  /**
+   * In order of namespace and name.
+   *
+   * @generated from field: repeated weft.policy.v1alpha1.ExternalService external_services = 1;
+   */
+  externalServices: ExternalService[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.ListExternalServicesResponse.
+ * Use `create(ListExternalServicesResponseSchema)` to create a new message.
+ */
+export declare const ListExternalServicesResponseSchema: GenMessage<ListExternalServicesResponse>;
+
+/**
+ * DeleteExternalServiceRequest names an external service.
+ *
+ * @generated from message weft.policy.v1alpha1.DeleteExternalServiceRequest
+ */
+export declare type DeleteExternalServiceRequest = Message<"weft.policy.v1alpha1.DeleteExternalServiceRequest"> & {
+  /**
+   * Empty means "default".
+   *
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * Name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * When set, the delete is made only if the stored object still has this etag.
+   *
+   * @generated from field: string etag = 3;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.DeleteExternalServiceRequest.
+ * Use `create(DeleteExternalServiceRequestSchema)` to create a new message.
+ */
+export declare const DeleteExternalServiceRequestSchema: GenMessage<DeleteExternalServiceRequest>;
+
+/**
+ * DeleteExternalServiceResponse says when.
+ *
+ * @generated from message weft.policy.v1alpha1.DeleteExternalServiceResponse
+ */
+export declare type DeleteExternalServiceResponse = Message<"weft.policy.v1alpha1.DeleteExternalServiceResponse"> & {
+  /**
+   * Revision of the removal.
+   *
+   * @generated from field: weft.type.v1alpha1.SourceRevision revision = 1;
+   */
+  revision?: SourceRevision | undefined;
+};
+
+/**
+ * Describes the message weft.policy.v1alpha1.DeleteExternalServiceResponse.
+ * Use `create(DeleteExternalServiceResponseSchema)` to create a new message.
+ */
+export declare const DeleteExternalServiceResponseSchema: GenMessage<DeleteExternalServiceResponse>;
+
+/**
  * WatchRequest says where the client stands.
  *
  * @generated from message weft.policy.v1alpha1.WatchRequest
@@ -965,12 +1249,20 @@ export declare type Change = Message<"weft.policy.v1alpha1.Change"> & {
     case: "meshConfig";
   } | {
     /**
-     * An object that is gone; kind is Route, AccessPolicy or MeshConfig.
+     * An object that is gone; kind is Route, AccessPolicy, MeshConfig or ExternalService.
      *
      * @generated from field: weft.type.v1alpha1.ObjectRef removed = 4;
      */
     value: ObjectRef;
     case: "removed";
+  } | {
+    /**
+     * An external service as it is now.
+     *
+     * @generated from field: weft.policy.v1alpha1.ExternalService external_service = 5;
+     */
+    value: ExternalService;
+    case: "externalService";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1136,6 +1428,56 @@ export declare const PolicyService: GenService<{
     methodKind: "unary";
     input: typeof DeleteMeshConfigRequestSchema;
     output: typeof DeleteMeshConfigResponseSchema;
+  },
+  /**
+   * CreateExternalService adds an external service. ALREADY_EXISTS if there is one of that name.
+   *
+   * @generated from rpc weft.policy.v1alpha1.PolicyService.CreateExternalService
+   */
+  createExternalService: {
+    methodKind: "unary";
+    input: typeof CreateExternalServiceRequestSchema;
+    output: typeof CreateExternalServiceResponseSchema;
+  },
+  /**
+   * UpdateExternalService replaces the spec and labels of an external service. NOT_FOUND if there is none.
+   *
+   * @generated from rpc weft.policy.v1alpha1.PolicyService.UpdateExternalService
+   */
+  updateExternalService: {
+    methodKind: "unary";
+    input: typeof UpdateExternalServiceRequestSchema;
+    output: typeof UpdateExternalServiceResponseSchema;
+  },
+  /**
+   * GetExternalService reads one mesh configuration.
+   *
+   * @generated from rpc weft.policy.v1alpha1.PolicyService.GetExternalService
+   */
+  getExternalService: {
+    methodKind: "unary";
+    input: typeof GetExternalServiceRequestSchema;
+    output: typeof GetExternalServiceResponseSchema;
+  },
+  /**
+   * ListExternalServices reads them in order of namespace and name.
+   *
+   * @generated from rpc weft.policy.v1alpha1.PolicyService.ListExternalServices
+   */
+  listExternalServices: {
+    methodKind: "unary";
+    input: typeof ListExternalServicesRequestSchema;
+    output: typeof ListExternalServicesResponseSchema;
+  },
+  /**
+   * DeleteExternalService removes an external service.
+   *
+   * @generated from rpc weft.policy.v1alpha1.PolicyService.DeleteExternalService
+   */
+  deleteExternalService: {
+    methodKind: "unary";
+    input: typeof DeleteExternalServiceRequestSchema;
+    output: typeof DeleteExternalServiceResponseSchema;
   },
   /**
    * Watch streams all policy from a revision on, with the semantics of weft.discovery.v1alpha1.DiscoveryService.Watch: what

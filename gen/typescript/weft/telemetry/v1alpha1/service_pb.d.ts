@@ -120,7 +120,7 @@ export declare type Edge = Message<"weft.telemetry.v1alpha1.Edge"> & {
   version: string;
 
   /**
-   * "http", "grpc" or "tcp".
+   * "http", "grpc", "tcp" or "udp".
    *
    * @generated from field: string protocol = 8;
    */
@@ -154,7 +154,7 @@ export declare type EdgeCounters = Message<"weft.telemetry.v1alpha1.EdgeCounters
   edge?: Edge | undefined;
 
   /**
-   * Requests, or connections for TCP, that ended.
+   * Requests, or connections for TCP and sessions for UDP, that ended.
    *
    * @generated from field: uint64 requests = 2;
    */
@@ -190,7 +190,7 @@ export declare type EdgeCounters = Message<"weft.telemetry.v1alpha1.EdgeCounters
   retries: bigint;
 
   /**
-   * Bytes of bodies (for TCP of streams) from client to server.
+   * Bytes of bodies (of streams for TCP, of datagrams for UDP) from client to server.
    *
    * @generated from field: uint64 bytes_sent = 7;
    */
@@ -218,7 +218,7 @@ export declare type EdgeCounters = Message<"weft.telemetry.v1alpha1.EdgeCounters
   handshakes: bigint;
 
   /**
-   * Connections open now, for protocol tcp; a reading, not a count. Their bytes are counted as they flow.
+   * Connections or sessions open now, for protocols tcp and udp; a reading, not a count. Their bytes are counted as they flow.
    *
    * @generated from field: uint64 active = 11;
    */
@@ -531,7 +531,7 @@ export declare type EdgeRow = Message<"weft.telemetry.v1alpha1.EdgeRow"> & {
   handshakes: bigint;
 
   /**
-   * Connections open now, for protocol tcp, at sidecars that are heard of.
+   * Connections or sessions open now, for protocols tcp and udp, at sidecars that are heard of.
    *
    * @generated from field: uint64 active = 15;
    */

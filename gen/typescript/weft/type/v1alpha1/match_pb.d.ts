@@ -153,6 +153,14 @@ export enum Protocol {
    * @generated from enum value: PROTOCOL_TCP = 4;
    */
   TCP = 4,
+
+  /**
+   * Datagrams. The only one of these that is not carried by TCP: a service may have one port of this kind and another one of
+   * the same number. It is never guessed: a port that speaks it says so.
+   *
+   * @generated from enum value: PROTOCOL_UDP = 5;
+   */
+  UDP = 5,
 }
 
 /**
@@ -232,6 +240,39 @@ export enum AccessDefault {
  * Describes the enum weft.type.v1alpha1.AccessDefault.
  */
 export declare const AccessDefaultSchema: GenEnum<AccessDefault>;
+
+/**
+ * EgressMode decides calls to destinations outside of the mesh.
+ *
+ * @generated from enum weft.type.v1alpha1.EgressMode
+ */
+export enum EgressMode {
+  /**
+   * Not set: strict when mTLS is strict, else open.
+   *
+   * @generated from enum value: EGRESS_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Everything outside may be called.
+   *
+   * @generated from enum value: EGRESS_MODE_OPEN = 1;
+   */
+  OPEN = 1,
+
+  /**
+   * Only what an ExternalService names may be called.
+   *
+   * @generated from enum value: EGRESS_MODE_STRICT = 2;
+   */
+  STRICT = 2,
+}
+
+/**
+ * Describes the enum weft.type.v1alpha1.EgressMode.
+ */
+export declare const EgressModeSchema: GenEnum<EgressMode>;
 
 /**
  * Balancing is the method that picks an endpoint for each request or connection.

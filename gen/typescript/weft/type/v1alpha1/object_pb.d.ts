@@ -82,7 +82,7 @@ export declare const ObjectMetaSchema: GenMessage<ObjectMeta>;
  */
 export declare type ObjectRef = Message<"weft.type.v1alpha1.ObjectRef"> & {
   /**
-   * The kind as in a manifest: Service, Workload, Route, AccessPolicy, MeshConfig.
+   * The kind as in a manifest: Service, Workload, Route, AccessPolicy, MeshConfig, ExternalService.
    *
    * @generated from field: string kind = 1;
    */
