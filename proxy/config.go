@@ -64,6 +64,9 @@ type Capture struct {
 	NamespaceFD uintptr
 	// OutboundPort and InboundPort are redirected to, for what the app sends and what reaches it as plaintext.
 	OutboundPort, InboundPort uint16
+	// Unpublished: where the app has a network namespace to itself, its port is not opened on the host. Else it is if it is
+	// free, so that callers outside of the mesh find the app where it would be without capture.
+	Unpublished bool
 	// HostsFile is kept up to date with the names of all services; empty: the app resolves names otherwise.
 	HostsFile string
 	// HostsBase is the file whose lines stand first in HostsFile.
@@ -141,9 +144,19 @@ func (c *Config) captureConfig() *capture.Config {
 	return &capture.Config{Outbound: c.Capture.OutboundPort, Inbound: c.Capture.InboundPort}
 }
 
-// plaintext says whether callers outside of the mesh reach the app through a port of this host: always in explicit mode, and when
-// asked for where captured plaintext has a way of its own.
-func (c *Config) plaintext() bool { return !c.Capture.Transparent || c.InboundPort != 0 }
+// plaintextPort is the port of this host at which callers outside of the mesh reach the app. required: the sidecar does not start
+// without it; 0 is any free one then, and none otherwise. A captured app that shares the host's namespace needs none: what is
+// sent to its own port is redirected.
+func (c *Config) plaintextPort() (port uint16, required bool) {
+	switch {
+	case !c.Capture.Transparent || c.InboundPort != 0:
+		return c.InboundPort, true
+	case c.Capture.NamespaceFD != 0 && !c.Capture.Unpublished:
+		return c.AppPort, false
+	default:
+		return 0, false
+	}
+}
 
 // streams and datagrams say over what the app can be reached on its port.
 func (c *Config) streams() bool { return c.AppPort != 0 && !c.onlyUDP() }

@@ -23,8 +23,8 @@ type packets struct {
 // packets opens the sockets of UDP; on an error the opener closes them with the others.
 func (o *opener) packets(cfg Config, space *netspace.Space, host string) (_ packets, err error) {
 	p := packets{upstreams: map[string]*datagram.Socket{}}
-	if cfg.datagrams() && cfg.plaintext() {
-		if p.inbound, err = o.socket("inbound datagrams", netspace.Own(), host, cfg.InboundPort, o.last.Datagrams); err != nil {
+	if cfg.datagrams() {
+		if p.inbound, err = o.plaintextDatagrams(&cfg, host); err != nil {
 			return p, err
 		}
 	}
@@ -37,6 +37,23 @@ func (o *opener) packets(cfg Config, space *netspace.Space, host string) (_ pack
 		}
 	}
 	return p, nil
+}
+
+// plaintextDatagrams is plaintext for UDP.
+func (o *opener) plaintextDatagrams(cfg *Config, host string) (*datagram.Socket, error) {
+	port, required := cfg.plaintextPort()
+	if required {
+		return o.socket("inbound datagrams", netspace.Own(), host, port, o.last.Datagrams)
+	}
+	if port == 0 {
+		return nil, nil
+	}
+	s, err := o.socket("inbound datagrams", netspace.Own(), host, port, "")
+	if err != nil {
+		o.unpublished(port, err)
+		return nil, nil
+	}
+	return s, nil
 }
 
 // socket is listen for UDP.

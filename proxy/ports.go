@@ -56,9 +56,8 @@ func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, log *zap.Logge
 	if l.mesh, err = o.listen("mesh", netspace.Own(), host, cfg.MeshPort, o.last.Mesh); err != nil {
 		return nil, err
 	}
-	// What is captured needs no plaintext port on the host; there is one only for callers from elsewhere, if asked for.
-	if cfg.streams() && cfg.plaintext() {
-		if l.inbound, err = o.listen("inbound", netspace.Own(), host, cfg.InboundPort, o.last.Inbound); err != nil {
+	if cfg.streams() {
+		if l.inbound, err = o.plaintext(&cfg, host); err != nil {
 			return nil, err
 		}
 	}
@@ -80,6 +79,28 @@ func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, log *zap.Logge
 		return nil, err
 	}
 	return l, writePorts(dir, l)
+}
+
+// plaintext opens the port for callers outside of the mesh, if there is to be one.
+func (o *opener) plaintext(cfg *Config, host string) (net.Listener, error) {
+	port, required := cfg.plaintextPort()
+	if required {
+		return o.listen("inbound", netspace.Own(), host, port, o.last.Inbound)
+	}
+	if port == 0 {
+		return nil, nil
+	}
+	ln, err := o.listen("inbound", netspace.Own(), host, port, "")
+	if err != nil {
+		o.unpublished(port, err)
+		return nil, nil
+	}
+	return ln, nil
+}
+
+// unpublished says what follows from a port of the host that somebody else has.
+func (o *opener) unpublished(port uint16, err error) {
+	o.log.Info("the app's port is not published on this host: callers without a sidecar cannot reach it", zap.Uint16("port", port), zap.Error(err))
 }
 
 // bindHost is where the mesh and plaintext ports listen: on loopback when that is what peers are told, else everywhere, since

@@ -28,7 +28,7 @@ const (
 type captureFlags struct {
 	mode    string
 	network string
-	publish uint16
+	publish string
 	exclude []uint
 	user    string
 }
@@ -36,7 +36,7 @@ type captureFlags struct {
 func (f *captureFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.mode, "capture", envOr("WEFT_CAPTURE", captureAuto), "transparent: the program's traffic is captured; explicit: it calls loopback addresses; auto: transparent with the privilege")
 	flags.StringVar(&f.network, "capture-network", os.Getenv("WEFT_CAPTURE_NETWORK"), "network of captured programs, known on this host only (default 100.127.0.0/16)")
-	flags.Uint16Var(&f.publish, "publish", 0, "port of this host at which callers outside of the mesh reach the program in plaintext, if the mesh allows it (default: none when captured)")
+	flags.StringVar(&f.publish, "publish", "", "port of this host at which callers without a sidecar reach the program, if the mesh allows plaintext; none (default when captured: --port, if it is free)")
 	flags.UintSliceVar(&f.exclude, "exclude-port", nil, "destination ports that are not captured: a hole in strict mode, for protocols that break behind a proxy")
 	flags.StringVar(&f.user, "user", "", "user that the program runs as, by name or number; one that is not root cannot touch its sidecar")
 }
@@ -46,6 +46,9 @@ func (f *captureFlags) complete() error {
 	case captureAuto, captureTransparent, captureExplicit:
 	default:
 		return fmt.Errorf("--capture %q: allowed are transparent, explicit and auto", f.mode)
+	}
+	if _, err := strconv.ParseUint(f.publish, 10, 16); err != nil && f.publish != "" && f.publish != "none" {
+		return fmt.Errorf("--publish %q is neither a port nor none", f.publish)
 	}
 	if f.network == "" {
 		return nil
@@ -62,7 +65,7 @@ type place struct {
 	box        *sandbox.Sandbox // nil: explicit mode
 	hosts      string
 	credential *syscall.Credential
-	publish    uint16
+	publish    string
 }
 
 // sandboxes is how this host makes them.
@@ -134,8 +137,12 @@ func (p *place) program(proxy string, exclude []uint) error {
 // proxyArgs are the sidecar's flags about the place.
 func (p *place) proxyArgs() []string {
 	var args []string
-	if p.publish != 0 {
-		args = append(args, "--inbound-port", strconv.Itoa(int(p.publish)))
+	switch p.publish {
+	case "":
+	case "none":
+		args = append(args, "--unpublished")
+	default:
+		args = append(args, "--inbound-port", p.publish)
 	}
 	if p.box == nil {
 		return args

@@ -80,6 +80,7 @@ func (o *options) define() {
 	f.UintVar(&o.namespaceFD, "namespace-fd", 0, "file descriptor of the app's own network namespace, inherited at the start (default: the app shares the sidecar's)")
 	f.Uint16Var(&c.Capture.OutboundPort, "capture-outbound-port", c.Capture.OutboundPort, "port that what the app sends is redirected to")
 	f.Uint16Var(&c.Capture.InboundPort, "capture-inbound-port", c.Capture.InboundPort, "port that plaintext for the app is redirected to")
+	f.BoolVar(&c.Capture.Unpublished, "unpublished", false, "with --namespace-fd: do not open the app's port on the host, not even if it is free")
 	f.StringVar(&c.Capture.HostsFile, "hosts-file", "", "file to keep the names of all services in, in place, for the app's /etc/hosts")
 	f.StringVar(&c.Capture.HostsBase, "hosts-base", c.Capture.HostsBase, "file whose lines stand first in it")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
