@@ -83,19 +83,21 @@ func (r *rig) guide(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, err)
 	dir := ts.MkAbs("guide")
 	check(ts, os.MkdirAll(dir, 0o700))
-	check(ts, r.runGuide(ts, dir, blocks))
+	// What each block has printed tells more than how the shell ended, so that is looked at first.
+	ended := r.runGuide(ts, dir, blocks)
 	for i, block := range blocks {
 		got, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%d.out", i)))
 		if err != nil {
-			ts.Fatalf("%s:%d: was not reached: the block before it failed", args[0], block.line)
+			ts.Fatalf("%s:%d: was not reached: the block before it failed; %v", args[0], block.line, ended)
 		}
 		ts.Logf("%s:%d:\n%s%s", args[0], block.line, block.commands, got)
 		if block.output != nil && !matches(*block.output, string(got)) {
 			ts.Fatalf("%s:%d: prints\n%s\nand the guide says\n%s", args[0], block.line, got, *block.output)
 		}
 	}
+	check(ts, ended)
 	if _, err := os.Stat(filepath.Join(dir, "done")); err != nil {
-		ts.Fatalf("%s:%d: the last block that was reached fails", args[0], blocks[len(blocks)-1].line)
+		ts.Fatalf("%s:%d: the last block fails", args[0], blocks[len(blocks)-1].line)
 	}
 }
 
