@@ -52,10 +52,11 @@ arch: ## Who may import whom, and what binaries may link.
 e2e: build ## What needs root. Nothing yet: SPIRE, Kubernetes and privileged capture come with their issues.
 	@echo "e2e: nothing here needs root yet"
 
-lint: ## golangci-lint in every module, and buf lint.
+lint: ## golangci-lint in every module, buf lint, and the types of programs in other languages.
 	@lint=$$(integration/tools/lint.sh); for m in $(MODULES); do [ $$m = gen ] || (cd $$m && $$lint run --timeout 10m ./...); done
 	@PATH=$$(integration/tools/proto.sh):$$PATH buf lint
 	@PATH=$$(integration/tools/proto.sh):$$PATH buf format --diff --exit-code proto
+	@integration/tools/clients.sh >/dev/null
 
 gen: ## Generate gen/ from proto/: Go, TypeScript, Python, OpenAPI.
 	@export PATH=$$(integration/tools/proto.sh):$$PATH; buf format -w proto; buf lint; rm -rf gen/typescript/weft gen/python/weft; buf generate
