@@ -321,12 +321,19 @@ func (m *Mesh) Env() []string {
 		"WEFT_DATA_DIR=" + data,
 		"WEFT_PROXY=" + filepath.Join(m.opts.Bin, "weft-proxy"),
 	}
+	env = append(env, "WEFT_TOKEN_FILE="+filepath.Join(m.authorityDir(), "admin.token"), "WEFT_AUTHORITY_DIR="+m.authorityDir())
 	if m.opts.Split {
-		env = append(env, "WEFT_TOKEN_FILE="+filepath.Join(m.opts.Dir, "identity-1", "admin.token"))
-	} else {
-		env = append(env, "WEFT_TOKEN_FILE="+filepath.Join(data, "admin.token"))
+		env = append(env, "WEFT_ETCD_ENDPOINTS="+strings.Join(m.EtcdEndpoints(), ","))
 	}
 	return env
+}
+
+// authorityDir is the data directory of the first authority.
+func (m *Mesh) authorityDir() string {
+	if m.opts.Split {
+		return filepath.Join(m.opts.Dir, "identity-1")
+	}
+	return filepath.Join(m.opts.Dir, "data")
 }
 
 // Stop ends every process of the mesh, the last one started first.

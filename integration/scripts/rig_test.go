@@ -135,7 +135,8 @@ func check(ts *testscript.TestScript, err error) {
 	}
 }
 
-// mesh up [-replicas N] [flags…] | kill NAME | stop NAME | start NAME: the control plane. NAME is "up" or "policy-1"; in a
+// mesh up [-replicas N] [flags…] | kill NAME | stop NAME | start NAME | start | wipe: the control plane; start without a name
+// starts whatever does not run, wipe stops it and loses store and authority. NAME is "up" or "policy-1"; in a
 // mesh of one process every name means that process.
 func (r *rig) mesh(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
@@ -146,6 +147,10 @@ func (r *rig) mesh(ts *testscript.TestScript, neg bool, args []string) {
 	defer cancel()
 	if args[0] == "up" {
 		check(ts, r.meshUp(ctx, ts, w, args[1:]))
+		return
+	}
+	if len(args) == 1 && w.mesh != nil && (args[0] == "start" || args[0] == "wipe") {
+		check(ts, map[string]func(context.Context) error{"start": w.mesh.UpAll, "wipe": w.mesh.Wipe}[args[0]](ctx))
 		return
 	}
 	if len(args) != 2 || w.mesh == nil {
@@ -322,7 +327,7 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 func environ(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
-		"PATH", "HOME", "TMPDIR", "WORK", "WEFT_BIN", "WEFT_GATEWAY", "WEFT_REST", "WEFT_DATA_DIR", "WEFT_PROXY", "WEFT_TOKEN_FILE", "WEFT_CA", "WEFT_CAPTURE", "DEBIAN",
+		"PATH", "HOME", "TMPDIR", "WORK", "WEFT_BIN", "WEFT_GATEWAY", "WEFT_REST", "WEFT_DATA_DIR", "WEFT_PROXY", "WEFT_TOKEN_FILE", "WEFT_CA", "WEFT_CAPTURE", "WEFT_ETCD_ENDPOINTS", "DEBIAN",
 	} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}

@@ -36,7 +36,7 @@ func (p *process) listen(ctx context.Context, b Build) (*unit, error) {
 	if list := p.Settings.Addresses.list(b.Name); len(*list) == 0 {
 		*list = []string{address}
 	}
-	store := kv.Scoped(p.store, "/weft/"+b.Name+"/v1/")
+	store := kv.Scoped(p.store, StorePrefix(b.Name))
 	u.peers = newPeers(peersConfig{
 		service: b.Name, replica: p.replica, address: address, store: store, trust: u.trust, trustDomain: p.trustDomain, log: u.log.Named("peers"),
 	})

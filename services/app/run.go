@@ -17,6 +17,7 @@ import (
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/services/internal/fault"
 	"github.com/weft-mesh/weft/services/internal/kv"
+	"github.com/weft-mesh/weft/services/internal/kv/embedkv"
 	"github.com/weft-mesh/weft/services/internal/selfid"
 )
 
@@ -143,6 +144,9 @@ func (p *process) serve(ctx context.Context, ports Ports) error {
 		g.Add(u.name+" SVID", u.keeper.Run)
 	}
 	g.Add("bundle file", p.writeBundle)
+	if store, ok := p.store.(*embedkv.Store); ok {
+		g.Add("backups", func(ctx context.Context) error { return p.serveBackup(ctx, store) })
+	}
 	for _, u := range p.units {
 		g.Add(u.name+" peers", u.peers.watch)
 		g.Add(u.name, u.service.Run)

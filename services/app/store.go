@@ -23,6 +23,9 @@ type closer interface {
 	Close() error
 }
 
+// StorePrefix is the part of the store that is a service's own.
+func StorePrefix(service string) string { return "/weft/" + service + "/v1/" }
+
 // openStore opens the store that the settings ask for and waits until it answers.
 func openStore(ctx context.Context, s *Settings, log *zap.Logger) (kv.Store, func() error, error) {
 	store, err := newStore(ctx, s, log)

@@ -65,7 +65,8 @@ resiliency and observability, through a sidecar next to it.
 	o.addFlags(root)
 	root.AddCommand(
 		upCommand(), runCommand(o), joinCommand(o), leaveCommand(o), applyCommand(o), getCommand(o), deleteCommand(o), servicesCommand(o),
-		statusCommand(o), topCommand(o), checkCommand(o), configCommand(o), tokenCommand(o), versionCommand(o),
+		statusCommand(o), topCommand(o), checkCommand(o), configCommand(o), tokenCommand(o), backupCommand(o), restoreCommand(o),
+		versionCommand(o),
 	)
 	wrapUsage(root)
 	return root

@@ -22,7 +22,7 @@ func Build() app.Build {
 		return New(Config{
 			TLS: env.Settings.Listen.GatewayTLS, Drain: env.Settings.Drain, SVIDTTL: env.Settings.Identity.SVIDTTL,
 		}, Deps{
-			Log: env.Log, Metrics: env.Metrics, Dial: env.Dial, DialEach: env.DialEach, Trust: env.Trust,
+			Log: env.Log, Metrics: env.Metrics, Dial: env.Dial, DialEach: env.DialEach, Trust: env.Trust, Store: env.Store,
 			GRPC: grpcPort, REST: restPort, Replica: env.Replica, Now: time.Now,
 			Peers: func() []string { return replicas(env.Peers) },
 		})

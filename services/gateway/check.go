@@ -23,7 +23,7 @@ func (s *Service) CheckMesh(ctx context.Context, _ *adminpb.CheckMeshRequest) (*
 		return nil, err
 	}
 	v := &view{status: status, now: status.GetReadTime().AsTime(), svidTTL: s.cfg.SVIDTTL}
-	findings := s.gather(ctx, v)
+	findings := append(s.gather(ctx, v), s.restored(ctx, v.now)...)
 	findings = append(findings, v.findings()...)
 	slices.SortStableFunc(findings, func(a, b *adminpb.Finding) int { return cmp.Compare(b.GetSeverity(), a.GetSeverity()) })
 	return &adminpb.CheckMeshResponse{Findings: findings}, nil

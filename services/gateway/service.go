@@ -18,6 +18,7 @@ import (
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/internal/spiffe"
+	"github.com/weft-mesh/weft/services/internal/kv"
 	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
@@ -52,6 +53,8 @@ type Deps struct {
 	DialEach func(service string) (map[string]grpc.ClientConnInterface, error)
 	// Trust holds the gateway's SVID.
 	Trust *spiffe.Source
+	// Store is the gateway's own part of the store; nil: none.
+	Store kv.Store
 	// GRPC and REST are the ports; Run serves and closes them.
 	GRPC, REST net.Listener
 	// Metrics is where the collectors are registered.

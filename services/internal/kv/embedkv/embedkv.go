@@ -112,3 +112,16 @@ func (s *Store) Close() error {
 	s.server.Close()
 	return errors.Join(err, s.lock.Close())
 }
+
+// Reserve makes sure that no process has a store's directory and keeps it from others until free is called. A directory that
+// is not there is nobody's.
+func Reserve(dir string) (free func(), err error) {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return func() {}, nil
+	}
+	lock, err := exclusive(dir)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = lock.Close() }, nil // closing is all that unlocking takes
+}

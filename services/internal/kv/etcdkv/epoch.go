@@ -14,7 +14,7 @@ const epochKey = "/weft/epoch"
 
 // Epoch is etcd's cluster id and a random name that the first who asks writes. The name changes with a new store, the cluster
 // id also when a snapshot is restored, as long as the restored cluster gets a token of its own (--initial-cluster-token), as
-// etcd's manual demands; who restores without one deletes the key.
+// etcd's manual demands; who restores without one deletes the key. Replace writes a new name.
 func (s *Store) Epoch(ctx context.Context) (string, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -23,7 +23,8 @@ func (s *Store) Epoch(ctx context.Context) (string, error) {
 		return "", wrap(ctx, err, "get", epochKey)
 	}
 	if len(read.Kvs) > 0 {
-		return epoch(read.Header.ClusterId, string(read.Kvs[0].Value)), nil
+		name := string(read.Kvs[0].Value)
+		return epoch(read.Header.ClusterId, name), whole(name)
 	}
 	name := strings.ToLower(rand.Text()[:10])
 	txn, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(epochKey), "=", 0)).
@@ -35,7 +36,7 @@ func (s *Store) Epoch(ctx context.Context) (string, error) {
 	if !txn.Succeeded {
 		name = string(txn.Responses[0].GetResponseRange().Kvs[0].Value)
 	}
-	return epoch(txn.Header.ClusterId, name), nil
+	return epoch(txn.Header.ClusterId, name), whole(name)
 }
 
 func epoch(cluster uint64, name string) string { return fmt.Sprintf("%x-%s", cluster, name) }
