@@ -3,6 +3,7 @@ package hosts
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -118,10 +119,10 @@ func (r *rig) reviews(h *lab.Host, name, version string, port int) *harness.Proc
 		"weft-shop", "reviews", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--version", version)
 }
 
-// get asks reviews from a host, n times, as a program in the mesh, and counts the versions that answered.
-func (r *rig) get(h *lab.Host, name string, n int) (map[string]int, error) {
+// get asks reviews from a host, n times, as a new program in the mesh, and counts the versions that answered.
+func (r *rig) get(h *lab.Host, n int) (map[string]int, error) {
 	r.Helper()
-	out, err := h.Call(r.Context(), lab.Workload{Name: name, Account: "client", Upstreams: []string{"reviews"}},
+	out, err := h.Call(r.Context(), lab.Workload{Account: "client", Upstreams: []string{"reviews"}},
 		"curl", "-fsS", "--max-time", "20", fmt.Sprintf("http://%s/reviews/[1-%d]", h.Address("reviews", 9080), n))
 	seen := map[string]int{}
 	for _, m := range regexp.MustCompile(`"version":"(\w+)"`).FindAllStringSubmatch(out, -1) {
@@ -144,18 +145,30 @@ func (r *rig) weft(want int, args ...string) string {
 // apply writes a manifest and waits until it is in force.
 func (r *rig) apply(want int, manifest string, flags ...string) string {
 	r.Helper()
-	file := filepath.Join(r.hosts[0].Dir, "manifest.yaml")
-	r.must(os.WriteFile(file, []byte(manifest), 0o600))
-	return r.weft(want, append([]string{"apply", "-f", file}, flags...)...)
+	return r.weft(want, append([]string{"apply", "-f", r.file(r.hosts[0], manifest)}, flags...)...)
 }
+
+// file is a manifest on a host.
+func (r *rig) file(h *lab.Host, manifest string) string {
+	r.Helper()
+	file := filepath.Join(h.Dir, "manifest.yaml")
+	r.must(os.WriteFile(file, []byte(manifest), 0o600))
+	return file
+}
+
+var errNotYet = errors.New("not yet")
 
 // eventually repeats a check.
 func (r *rig) eventually(what string, check func() error) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(r.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Minute)
 	defer cancel()
+	began := time.Now()
 	if err := harness.Eventually(ctx, check); err != nil {
 		r.Fatalf("%s: %v", what, err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		r.Logf("%s: true after %s", what, took.Round(100*time.Millisecond))
 	}
 }
 

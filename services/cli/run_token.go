@@ -15,9 +15,12 @@ import (
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 )
 
+// askAtMost is how long a workload that could start from its state directory waits for the control plane to answer.
+const askAtMost = time.Second
+
 // joinToken mints the token that the sidecar redeems. While the control plane is away it waits and says so, at most for the
 // command's time limit; with an identity from an earlier run it does not wait, and there is no token: the sidecar can start
-// from its state directory. The code is that of `weft run` when there is an error.
+// from its state directory, and a control plane that does not answer at all is not waited for either. The code is that of `weft run` when there is an error.
 func (o *options) joinToken(ctx context.Context, f *runFlags, signals <-chan os.Signal) (token string, exit int, err error) {
 	req := &identitypb.CreateJoinTokenRequest{Namespace: o.namespace, Account: f.account}
 	if f.service != "" {
@@ -25,8 +28,13 @@ func (o *options) joinToken(ctx context.Context, f *runFlags, signals <-chan os.
 	}
 	retry := backoff.New(100*time.Millisecond, time.Second)
 	limit := time.Now().Add(o.timeout)
+	known := storedIdentity(f.stateDir) == "/ns/"+o.namespace+"/sa/"+f.account
+	ask := *o
+	if known {
+		ask.timeout = min(o.timeout, askAtMost)
+	}
 	for said := false; ; {
-		resp, err := o.createJoinToken(ctx, req, "")
+		resp, err := ask.createJoinToken(ctx, req, "")
 		if err == nil {
 			return resp.GetToken(), 0, nil
 		}
@@ -34,7 +42,7 @@ func (o *options) joinToken(ctx context.Context, f *runFlags, signals <-chan os.
 		if ExitCode(err) != exitUnavailable || time.Now().After(limit) {
 			return "", exitProgramError, err
 		}
-		if storedIdentity(f.stateDir) == "/ns/"+o.namespace+"/sa/"+f.account {
+		if known {
 			fmt.Fprintf(o.streams.Err, "weft: the control plane is away; the sidecar starts from %s\n", f.stateDir)
 			return "", 0, nil
 		}

@@ -72,6 +72,12 @@ func (c *Capture) Await(ctx context.Context, text string) error {
 	})
 }
 
+// Has says whether some text is anywhere in the capture, in packets of any kind.
+func (c *Capture) Has(text string) (bool, error) {
+	raw, err := os.ReadFile(c.file)
+	return bytes.Contains(raw, []byte(text)), err
+}
+
 // Stop ends tcpdump and returns the TCP streams that it saw, whole; that it missed something is an error.
 func (c *Capture) Stop() ([]Stream, error) {
 	c.process.Signal(syscall.SIGINT)

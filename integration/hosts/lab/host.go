@@ -27,6 +27,7 @@ type Host struct {
 
 	net *Network
 	ns  string
+	mac string // stays over a reboot, as it does
 
 	mu        sync.Mutex
 	processes []*harness.Process
@@ -46,7 +47,7 @@ func (h *Host) port() string { return "p-" + h.Name }
 // plug lays the host's cable.
 func (h *Host) plug(ctx context.Context) error {
 	steps := [][]string{
-		{"-n", h.net.bridge(), "link", "add", h.port(), "type", "veth", "peer", "name", "eth0", "netns", h.ns},
+		{"-n", h.net.bridge(), "link", "add", h.port(), "type", "veth", "peer", "name", "eth0", "address", h.mac, "netns", h.ns},
 		{"-n", h.net.bridge(), "link", "set", h.port(), "master", bridge, "up"},
 		{"-n", h.ns, "addr", "add", h.IPv4 + "/24", "dev", "eth0"},
 		{"-n", h.ns, "addr", "add", h.IPv6 + "/64", "dev", "eth0", "nodad"},

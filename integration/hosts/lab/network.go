@@ -73,6 +73,7 @@ func (n *Network) Host(ctx context.Context, name string) (*Host, error) {
 	h := &Host{
 		Name: name, IPv4: fmt.Sprintf("10.77.0.%d", number), IPv6: fmt.Sprintf("fd77::%d", number),
 		Dir: filepath.Join(n.opts.Dir, name), net: n, ns: n.name + "-" + name,
+		mac: fmt.Sprintf("02:77:00:00:00:%02x", number),
 	}
 	n.hosts = append(n.hosts, h)
 	if err := os.MkdirAll(h.Dir, 0o700); err != nil {

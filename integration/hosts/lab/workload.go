@@ -11,7 +11,7 @@ import (
 
 // Workload is a program in the mesh.
 type Workload struct {
-	// Name of the workload; Account of its identity, the service's name when empty; Service, empty for one that only calls.
+	// Name of the workload, empty for any; Account of its identity, the service's name when empty; Service, empty for one that only calls.
 	Name, Account, Service string
 	// Namespace; empty: default.
 	Namespace string
@@ -38,12 +38,13 @@ func (h *Host) Address(service string, port int) string {
 
 // args is the command line of weft run.
 func (h *Host) args(w Workload, command []string) []string {
-	args := []string{"weft", "run", "--name", w.Name}
+	args := []string{"weft", "run"}
 	add := func(flag, value string) {
 		if value != "" {
 			args = append(args, flag, value)
 		}
 	}
+	add("--name", w.Name)
 	add("--namespace", w.Namespace)
 	add("--account", w.Account)
 	add("--service", w.Service)
