@@ -31,6 +31,7 @@ type runFlags struct {
 	capture   captureFlags
 	control   string
 	advertise string
+	check     bool
 	temporary bool // nobody can find the state directory again: it goes with the program
 }
 
@@ -65,6 +66,9 @@ passed on. The caller's administrator's token pays for the identity; the program
 			if f.control != "" {
 				o.gateway = f.control
 			}
+			if f.check {
+				return o.checkRun(cmd.Context(), f)
+			}
 			code, err := o.run(cmd.Context(), f, args)
 			if code == 0 && err == nil {
 				return nil
@@ -93,6 +97,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.stateDir, "state-dir", "", "directory of the sidecar's state (default <data-dir>/sidecars/<namespace>.<name>)")
 	flags.StringVar(&f.logLevel, "log-level", "warn", "log level of the sidecar")
 	f.capture.add(flags)
+	flags.BoolVar(&f.check, "check-config", false, "check the flags and exit")
 	flags.BoolVar(&f.accessLog, "access-log", false, "the sidecar writes one line for each request to standard output")
 }
 

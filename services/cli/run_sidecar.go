@@ -65,6 +65,24 @@ func (o *options) startSidecar(f *runFlags, binary, token string, where *place) 
 	return car, nil
 }
 
+// checkRun checks what weft run was given, as the sidecar would; nothing is started.
+func (o *options) checkRun(ctx context.Context, f *runFlags) error {
+	binary, err := findProxy(f.proxy)
+	if err != nil {
+		return codeError{exitProgramError, err}
+	}
+	if f.advertise == "" {
+		f.advertise = "127.0.0.1"
+	}
+	cmd := exec.CommandContext(ctx, binary, append(o.proxyArgs(f), "--check-config")...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return codeError{exitInvalid, fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))}
+	}
+	fmt.Fprintln(o.streams.Out, "configuration is valid")
+	return nil
+}
+
 const portsFile = "ports.json"
 
 var errEnded = errors.New("it ended by itself")
