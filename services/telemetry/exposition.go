@@ -87,7 +87,7 @@ func newDescs() descs {
 		sent:       desc("weft_mesh_sent_bytes_total", "Bytes from client to server."),
 		received:   desc("weft_mesh_received_bytes_total", "Bytes from server to client."),
 		handshakes: desc("weft_mesh_handshakes_total", "TLS handshakes made by the counting side."),
-		active:     desc("weft_mesh_connections_active", "Connections open now, for TCP."),
+		active:     desc("weft_mesh_connections_active", "Connections (TCP) and sessions (UDP) open now."),
 		latency:    desc("weft_mesh_latency_seconds", "Latency of requests (for TCP: duration of connections)."),
 	}
 }
