@@ -141,6 +141,7 @@ func (s *Session) send(peer Peer) {
 		}
 		s.queue.release(c)
 		if err != nil {
+			s.lost.datagrams.Add(int64(c.datagrams))
 			s.end(flow.ReasonOf(err, s.broken(err)), err)
 			break
 		}
