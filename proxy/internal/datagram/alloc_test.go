@@ -5,7 +5,6 @@ package datagram
 import (
 	"io"
 	"net"
-	"net/netip"
 	"testing"
 )
 
@@ -109,7 +108,7 @@ func TestNothingIsAllocatedForAReply(t *testing.T) {
 // pair is an App and the socket of its program.
 func pair(t *testing.T, use func(app *App, program *net.UDPConn)) {
 	t.Helper()
-	program, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	program, err := listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,14 +57,14 @@ func TestBoundOfTheKernel(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the list is Linux's")
 	}
-	for _, listen := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::]:0"} {
-		s, err := Listen(netip.MustParseAddrPort(listen))
+	for _, at := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::]:0"} {
+		s, err := listen(at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), s.Addr().Port())
 		if got, err := Bound("/proc/net", addr); !got || err != nil {
-			t.Errorf("%s: %v, %v", listen, got, err)
+			t.Errorf("%s: %v, %v", at, got, err)
 		}
 		client, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
 		if err != nil {
@@ -73,12 +73,12 @@ func TestBoundOfTheKernel(t *testing.T) {
 		client.Write([]byte("first"))
 		b := make([]byte, 10)
 		if n, _, _, err := s.Read(b); err != nil || string(b[:n]) != "first" {
-			t.Errorf("%s: the first datagram is %q, %v", listen, b[:n], err)
+			t.Errorf("%s: the first datagram is %q, %v", at, b[:n], err)
 		}
 		client.Close()
 		s.Close()
 		if got, err := Bound("/proc/net", addr); got || err != nil {
-			t.Errorf("%s, closed: %v, %v", listen, got, err)
+			t.Errorf("%s, closed: %v, %v", at, got, err)
 		}
 	}
 }
