@@ -70,12 +70,13 @@ type sidecar struct {
 	reporter  *observe.Reporter
 	accessLog *observe.AccessLog
 	traffic   *traffic
+	settling  *settling
 	names     *names.File // nil: the app resolves names otherwise
 }
 
 // assemble makes the parts, from the state directory first: what is stored works without a control plane.
 func (p *Proxy) assemble(dir *statedir.Dir) (_ *sidecar, err error) {
-	s := &sidecar{cfg: p.cfg, log: p.log, tables: &table.Holder{}}
+	s := &sidecar{cfg: p.cfg, log: p.log, tables: &table.Holder{}, settling: newSettling()}
 	if s.space, err = p.cfg.space(); err != nil {
 		return nil, err
 	}

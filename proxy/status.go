@@ -11,13 +11,17 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/uplink"
 )
 
-// started is nil once there are an identity and a first table.
+// started is nil once there are an identity and a first table that is the newest, as far as anyone can tell.
 func (s *sidecar) started() error {
 	if s.identity.Source().Load() == nil {
 		return errors.New("no identity yet: the join token has not been redeemed; see the sidecar's log")
 	}
 	if s.tables.Load() == nil {
 		return fmt.Errorf("no configuration yet: %s", linkText(s.config.Status().Link))
+	}
+	status := s.config.Status()
+	if err := s.settling.check(status.Current, status.Link.Err != ""); err != nil {
+		return err
 	}
 	if s.names != nil && !s.names.Written() {
 		return errors.New("the program's file of names is not written yet; see the sidecar's log")

@@ -38,3 +38,14 @@ func KillFamily(pid int) {
 		}
 	}
 }
+
+// KillChild kills the process of a name that another one has started, and returns its number; 0: there is none.
+func KillChild(pid int, name string) int {
+	for _, member := range Family(pid) {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", member))
+		if err == nil && strings.TrimSpace(string(comm)) == name && syscall.Kill(member, syscall.SIGKILL) == nil {
+			return member
+		}
+	}
+	return 0
+}

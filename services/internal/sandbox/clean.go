@@ -73,7 +73,7 @@ func (n *note) remove() error {
 			errs = append(errs, fmt.Errorf("kill process %d of %s: %w", pid, n.Owner, err))
 		}
 	}
-	errs = append(errs, unlink(linkOf(n.path)))
+	errs = append(errs, unlink(n.Link))
 	for _, dir := range n.Scratch {
 		errs = append(errs, os.RemoveAll(dir))
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -48,8 +47,11 @@ func connect(cfg Config, ns *os.File, owner string) (name string, number uint32,
 	return name, number, nil
 }
 
-// unlink removes a veth pair; one that the kernel has removed already is no error.
+// unlink removes a veth pair; one that was never made, or that the kernel has removed already, is no error.
 func unlink(name string) error {
+	if name == "" {
+		return nil
+	}
 	link, err := netlink.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil
@@ -121,9 +123,4 @@ func address4or6(a netip.Addr, bits int) *netlink.Addr {
 		out.Flags = unix.IFA_F_NODAD // nobody else is there; detection would delay the first packets by a second
 	}
 	return out
-}
-
-// linkOf is the name of the veth pair that a note is about.
-func linkOf(note string) string {
-	return strings.TrimSuffix(note[strings.LastIndexByte(note, '/')+1:], noteSuffix)
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,31 +23,51 @@ type note struct {
 	// PID and Started say who made it: a number alone may be somebody else's by now.
 	PID     int    `json:"pid"`
 	Started string `json:"started"`
-	// Namespace is the inode of its network namespace.
-	Namespace uint64   `json:"namespace"`
+	// Link is the host's end of its veth pair, Namespace the inode of its network namespace; nothing until they are made.
+	Link      string   `json:"link,omitempty"`
+	Namespace uint64   `json:"namespace,omitempty"`
 	Scratch   []string `json:"scratch,omitempty"`
 
 	path string
 }
 
-func writeNote(cfg Config, link, owner string, ns *os.File, scratch []string) (string, error) {
+// newNote writes that this process is about to make a sandbox.
+func newNote(cfg Config, owner string, scratch []string) (note, error) {
 	started, err := startTime(os.Getpid())
 	if err != nil {
-		return "", err
+		return note{}, err
 	}
+	f, err := os.CreateTemp(filepath.Join(cfg.RunDir, notesDir), fmt.Sprintf("%d-*%s", os.Getpid(), noteSuffix))
+	if err != nil {
+		return note{}, fmt.Errorf("note of the sandbox of %s: %w", owner, err)
+	}
+	n := note{Owner: owner, PID: os.Getpid(), Started: started, Scratch: scratch, path: f.Name()}
+	return n, errors.Join(f.Close(), n.write())
+}
+
+// add writes what has been made.
+func (n *note) add(link string, ns *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(ns.Fd()), &st); err != nil {
-		return "", fmt.Errorf("network namespace of %s: %w", owner, err)
+		return fmt.Errorf("network namespace of %s: %w", n.Owner, err)
 	}
-	raw, err := json.Marshal(note{Owner: owner, PID: os.Getpid(), Started: started, Namespace: st.Ino, Scratch: scratch})
+	n.Link, n.Namespace = link, st.Ino
+	return n.write()
+}
+
+// write replaces the file, so that nobody finds half of it.
+func (n *note) write() error {
+	raw, err := json.Marshal(n)
+	if err == nil {
+		err = os.WriteFile(n.path+".new", raw, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(n.path+".new", n.path)
+	}
 	if err != nil {
-		return "", fmt.Errorf("note of the sandbox of %s: %w", owner, err)
+		return fmt.Errorf("note of the sandbox of %s: %w", n.Owner, err)
 	}
-	path := filepath.Join(cfg.RunDir, notesDir, link+noteSuffix)
-	if err := os.WriteFile(path, raw, 0o600); err != nil {
-		return "", fmt.Errorf("note of the sandbox of %s: %w", owner, err)
-	}
-	return path, nil
+	return nil
 }
 
 // notes reads those of all sandboxes.

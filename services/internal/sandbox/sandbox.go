@@ -20,7 +20,7 @@ type Sandbox struct {
 
 	cfg  Config
 	ns   *os.File
-	note string
+	note note
 }
 
 // Make makes a network namespace for an owner ("namespace/name" of a workload), which has the same addresses as last time if they
@@ -31,15 +31,19 @@ func Make(cfg Config, owner string, scratch ...string) (_ *Sandbox, err error) {
 		return nil, err
 	}
 	defer unlock()
-	if err := ensureHost(cfg); err != nil {
-		return nil, err
-	}
 	s := &Sandbox{cfg: cfg}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
+	// The note comes first: whatever is made after it is found by it.
+	if s.note, err = newNote(cfg, owner, scratch); err != nil {
+		return nil, err
+	}
+	if err := ensureHost(cfg); err != nil {
+		return nil, err
+	}
 	if s.ns, err = newNamespace(); err != nil {
 		return nil, fmt.Errorf("network namespace for %s: %w", owner, err)
 	}
@@ -50,8 +54,7 @@ func Make(cfg Config, owner string, scratch ...string) (_ *Sandbox, err error) {
 	if s.Addresses, err = configure(cfg, s.ns, number); err != nil {
 		return nil, fmt.Errorf("network namespace of %s: %w", owner, err)
 	}
-	s.note, err = writeNote(cfg, link, owner, s.ns, scratch)
-	return s, err
+	return s, s.note.add(link, s.ns)
 }
 
 // Namespace is the network namespace, for processes that are to face the program: valid until Close.
@@ -69,8 +72,8 @@ func (s *Sandbox) Close() error {
 
 func (s *Sandbox) close() error {
 	var errs []error
-	if s.note != "" {
-		errs = append(errs, os.Remove(s.note), unlink(linkOf(s.note)))
+	if s.note.path != "" {
+		errs = append(errs, unlink(s.note.Link), os.Remove(s.note.path))
 	}
 	if s.ns != nil {
 		errs = append(errs, s.ns.Close())

@@ -35,19 +35,22 @@ func TestNoteTellsWhetherItsMakerLives(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	path, err := writeNote(cfg, "weft-7", "shop/web", ns, []string{"/nowhere"})
+	made, err := newNote(cfg, "shop/web", []string{"/nowhere"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if linkOf(path) != "weft-7" {
-		t.Errorf("the note is about link %q", linkOf(path))
+	if early, err := notes(cfg); err != nil || len(early) != 1 || early[0].Namespace != 0 || !early[0].alive() {
+		t.Fatalf("before anything is made: %+v, %v", early, err)
+	}
+	if err := made.add("weft-7", ns); err != nil {
+		t.Fatal(err)
 	}
 	all, err := notes(cfg)
 	if err != nil || len(all) != 1 {
 		t.Fatalf("got %v, %v", all, err)
 	}
 	n := all[0]
-	if n.Owner != "shop/web" || n.PID != os.Getpid() || n.Namespace == 0 || len(n.Scratch) != 1 {
+	if n.Owner != "shop/web" || n.PID != os.Getpid() || n.Namespace == 0 || n.Link != "weft-7" || len(n.Scratch) != 1 {
 		t.Errorf("note %+v", n)
 	}
 	if !n.alive() {
