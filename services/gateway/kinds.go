@@ -40,6 +40,8 @@ func kindOf(o manifest.Object, discovery, policy grpc.ClientConnInterface) (k ki
 		return accessPolicyKind(policypb.NewPolicyServiceClient(policy)), true
 	case *policypb.MeshConfig:
 		return meshConfigKind(policypb.NewPolicyServiceClient(policy)), true
+	case *policypb.ExternalService:
+		return externalServiceKind(policypb.NewPolicyServiceClient(policy)), true
 	}
 	return kind{}, false
 }

@@ -113,6 +113,18 @@ func TestOtherKinds(t *testing.T) {
 		t.Errorf("want one, got %v", got)
 	}
 	must(s.DeleteMeshConfig(ctx, &policypb.DeleteMeshConfigRequest{Name: "default"}))(t)
+
+	e := &policypb.ExternalService{Metadata: &typepb.ObjectMeta{Name: "pay"}, Spec: &policypb.ExternalServiceSpec{Hosts: []string{"pay.example"}}}
+	e = must(s.CreateExternalService(ctx, &policypb.CreateExternalServiceRequest{ExternalService: e}))(t).GetExternalService()
+	e.Spec.Ports = []uint32{443}
+	must(s.UpdateExternalService(ctx, &policypb.UpdateExternalServiceRequest{ExternalService: e}))(t)
+	if got := must(s.GetExternalService(ctx, &policypb.GetExternalServiceRequest{Name: "pay"}))(t); len(got.GetExternalService().GetSpec().GetPorts()) != 1 {
+		t.Errorf("want %v, got %v", e, got)
+	}
+	if got := must(s.ListExternalServices(ctx, &policypb.ListExternalServicesRequest{}))(t); len(got.GetExternalServices()) != 1 {
+		t.Errorf("want one, got %v", got)
+	}
+	must(s.DeleteExternalService(ctx, &policypb.DeleteExternalServiceRequest{Name: "pay"}))(t)
 }
 
 func TestBadInputChangesNothing(t *testing.T) {

@@ -18,8 +18,12 @@ import (
 // err is a *flow.Failure.
 func (s *Server) turnAway(ctx context.Context, session *listener.Session, conn *wire.Conn, service string, err error) {
 	rec := outsideRecord(service)
-	var unknown detect.Port // this says nothing about the port
-	switch detect.Race(&unknown, conn, nil) {
+	verdict := detect.Sniff(conn.Buffered()) // of a client that was listened to already
+	if verdict == detect.More {
+		var unknown detect.Port // this says nothing about the port
+		verdict = detect.Race(&unknown, conn, nil)
+	}
+	switch verdict {
 	case detect.HTTP1:
 		s.engine.Serve(ctx, session, conn, refusal{err}, rec)
 	case detect.HTTP2:

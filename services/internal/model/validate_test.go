@@ -77,6 +77,15 @@ func config(change func(*MeshConfig)) []Violation {
 	return with(goodConfig(), (*MeshConfig).Validate, change)
 }
 
+func goodExternal() ExternalService {
+	return ExternalService{
+		Meta: meta("pay"), Hosts: []string{"pay.example", "*.pay.example", "_dns.example"}, Addresses: []string{"192.0.2.1", "2001:db8::/32"}, Ports: []uint16{443, 8443},
+	}
+}
+func external(change func(*ExternalService)) []Violation {
+	return with(goodExternal(), (*ExternalService).Validate, change)
+}
+
 func TestGoodObjectsAreValid(t *testing.T) {
 	check(t, []broken{
 		{"service", service(func(*Service) {}), nil},
@@ -90,6 +99,9 @@ func TestGoodObjectsAreValid(t *testing.T) {
 		{"access policy", access(func(*AccessPolicy) {}), nil},
 		{"nobody may", access(func(p *AccessPolicy) { p.Allow = nil }), nil},
 		{"mesh config", config(func(*MeshConfig) {}), nil},
+		{"external service", external(func(*ExternalService) {}), nil},
+		{"external host only", external(func(e *ExternalService) { e.Addresses, e.Ports = nil, nil }), nil},
+		{"external address only", external(func(e *ExternalService) { e.Hosts = nil }), nil},
 		{"everything unset", config(func(c *MeshConfig) { *c = MeshConfig{Meta: meta("default")} }), nil},
 	})
 }
@@ -180,6 +192,7 @@ func TestAccessAndMeshRules(t *testing.T) {
 		{"another namespace", config(func(c *MeshConfig) { c.Namespace = "other" }), []string{"metadata.name"}},
 		{"mtls", config(func(c *MeshConfig) { c.MTLS = 4 }), []string{"spec.mtls"}},
 		{"access", config(func(c *MeshConfig) { c.Access = 3 }), []string{"spec.access"}},
+		{"egress", config(func(c *MeshConfig) { c.Egress = 3 }), []string{"spec.egress"}},
 		{"balancing", config(func(c *MeshConfig) { c.Balancing = 4 }), []string{"spec.balancing"}},
 		{"percent", config(func(c *MeshConfig) { c.RetryBudget.Percent = 101 }), []string{"spec.retryBudget.percent"}},
 		{"budget", config(func(c *MeshConfig) { c.RetryBudget.MinPerSecond = math.MaxUint32 }), []string{"spec.retryBudget.minPerSecond"}},
@@ -205,6 +218,40 @@ func check(t *testing.T, tests []broken) {
 }
 
 // Whatever the input, validation answers, and what it says can be shown and sent.
+func TestExternalServiceRules(t *testing.T) {
+	host := func(h string) []Violation {
+		return external(func(e *ExternalService) { e.Hosts = []string{"ok.example", h} })
+	}
+	address := func(a string) []Violation {
+		return external(func(e *ExternalService) { e.Addresses = []string{a} })
+	}
+	check(t, []broken{
+		{"nothing", external(func(e *ExternalService) { e.Hosts, e.Addresses = nil, nil }), []string{"spec.hosts"}},
+		{"upper case", host("Pay.example"), []string{"spec.hosts[1]"}},
+		{"final dot", host("pay.example."), []string{"spec.hosts[1]"}},
+		{"star alone", host("*."), []string{"spec.hosts[1]"}},
+		{"star inside", host("a.*.example"), []string{"spec.hosts[1]"}},
+		{"star of a label", host("a*.example"), []string{"spec.hosts[1]"}},
+		{"port", host("pay.example:443"), []string{"spec.hosts[1]"}},
+		{"URL", host("https://pay.example"), []string{"spec.hosts[1]"}},
+		{"address as host", host("192.0.2.1"), []string{"spec.hosts[1]"}},
+		{"long", host(strings.Repeat("a.", 127)), []string{"spec.hosts[1]"}},
+		{"host twice", host("ok.example"), []string{"spec.hosts[1]"}},
+		{"name as address", address("pay.example"), []string{"spec.addresses[0]"}},
+		{"bits beyond the length", address("192.0.2.1/24"), []string{"spec.addresses[0]"}},
+		{"zone", address("fe80::1%eth0"), []string{"spec.addresses[0]"}},
+		{"IPv4 in IPv6", address("::ffff:192.0.2.0/120"), []string{"spec.addresses[0]"}},
+		{"port 0", external(func(e *ExternalService) { e.Ports = []uint16{0} }), []string{"spec.ports[0]"}},
+		{"port twice", external(func(e *ExternalService) { e.Ports = []uint16{1, 1} }), []string{"spec.ports[1]"}},
+		{"many", external(func(e *ExternalService) {
+			e.Ports = nil
+			for i := range uint16(101) {
+				e.Ports = append(e.Ports, i+1)
+			}
+		}), []string{"spec.ports"}},
+	})
+}
+
 func TestValidateNeverPanics(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var all []Violation
@@ -221,6 +268,9 @@ func TestValidateNeverPanics(t *testing.T) {
 		all = append(all, r.Validate()...)
 		all = append(all, a.Validate()...)
 		all = append(all, c.Validate()...)
+		e := goodExternal()
+		e.Hosts, e.Addresses = rapid.SliceOf(rapid.String()).Draw(t, "hosts"), rapid.SliceOf(rapid.String()).Draw(t, "addresses")
+		all = append(all, e.Validate()...)
 		for _, v := range all {
 			if v.Path == "" || v.Problem == "" {
 				t.Fatalf("empty violation: %+v", v)

@@ -39,6 +39,7 @@ func TestWhatTheModelCannotHoldIsInvalid(t *testing.T) {
 		{"protocol", serviceErr(&discoverypb.Service{Spec: &discoverypb.ServiceSpec{Ports: []*discoverypb.ServicePort{{Protocol: 99}}}}), "spec.ports[0].protocol"},
 		{"negative enum", configErr(&policypb.MeshConfigSpec{Mtls: -1}), "spec.mtls"},
 		{"access", configErr(&policypb.MeshConfigSpec{Access: 7}), "spec.access"},
+		{"egress", configErr(&policypb.MeshConfigSpec{Egress: 3}), "spec.egress"},
 		{"balancing", configErr(&policypb.MeshConfigSpec{Balancing: 300}), "spec.balancing"},
 		{"address", workloadErr(&discoverypb.Workload{Spec: &discoverypb.WorkloadSpec{Address: "host"}}), "spec.address"},
 		{"zone", workloadErr(&discoverypb.Workload{Spec: &discoverypb.WorkloadSpec{Address: "fe80::1%eth0"}}), "spec.address"},

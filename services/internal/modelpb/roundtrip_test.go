@@ -115,11 +115,16 @@ func meshConfig(t *rapid.T) model.MeshConfig {
 		Meta: meta(t), MTLS: model.MTLSMode(rapid.Uint8Range(0, 3).Draw(t, "mtls")),
 		Access:    model.AccessDefault(rapid.Uint8Range(0, 2).Draw(t, "access")),
 		Balancing: model.Balancing(rapid.Uint8Range(0, 3).Draw(t, "balancing")),
+		Egress:    model.EgressMode(rapid.Uint8Range(0, 2).Draw(t, "egress")),
 	}
 	if rapid.Bool().Draw(t, "budget") {
 		c.RetryBudget = &model.RetryBudget{Percent: number(t), MinPerSecond: number(t)}
 	}
 	return c
+}
+
+func externalService(t *rapid.T) model.ExternalService {
+	return model.ExternalService{Meta: meta(t), Hosts: maybe(t, "hosts", text), Addresses: maybe(t, "addresses", text), Ports: maybe(t, "ports", port)}
 }
 
 func service(t *rapid.T) model.Service {
@@ -170,6 +175,7 @@ func TestRoundTrip(t *testing.T) {
 	t.Run("route", throughWire(route, RouteToProto, func() *policypb.Route { return &policypb.Route{} }, RouteFromProto))
 	t.Run("access", throughWire(access, AccessPolicyToProto, func() *policypb.AccessPolicy { return &policypb.AccessPolicy{} }, AccessPolicyFromProto))
 	t.Run("config", throughWire(meshConfig, MeshConfigToProto, func() *policypb.MeshConfig { return &policypb.MeshConfig{} }, MeshConfigFromProto))
+	t.Run("external", throughWire(externalService, ExternalServiceToProto, func() *policypb.ExternalService { return &policypb.ExternalService{} }, ExternalServiceFromProto))
 }
 
 func TestVectorRoundTrip(t *testing.T) {
