@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -68,6 +69,8 @@ type Record struct {
 	RuleIndex int
 	// Set by balance: the endpoint that answered last; nil when none was chosen.
 	Endpoint *table.Endpoint
+	// Set by egress: the address outside of the mesh that was called, or was to be; not valid for calls inside.
+	Outside netip.AddrPort
 	// Set by forward.
 	Tries         int
 	Status        int   // HTTP status; 0 when there was none

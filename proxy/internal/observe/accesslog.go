@@ -30,6 +30,7 @@ type line struct {
 	Source     string  `json:"source,omitempty"`
 	Service    string  `json:"service,omitempty"`
 	Workload   string  `json:"destination_workload,omitempty"`
+	Outside    string  `json:"destination,omitempty"`
 	Route      string  `json:"route,omitempty"`
 	Rule       string  `json:"access_rule,omitempty"`
 	Status     int     `json:"status,omitempty"`
@@ -90,6 +91,9 @@ func lineOf(rec *flow.Record) line {
 	}
 	if rec.Endpoint != nil {
 		l.Workload = rec.Endpoint.Workload
+	}
+	if rec.Outside.IsValid() {
+		l.Outside = rec.Outside.String()
 	}
 	if rec.GRPCStatus >= 0 && rec.Protocol == flow.GRPC {
 		code := rec.GRPCStatus

@@ -27,9 +27,9 @@ func (s *Server) ServeCaptured(ctx context.Context, ln net.Listener, original fu
 		to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 		switch {
 		case err != nil:
-			s.turnAway(ctx, session, conn, external, flow.Fail(flow.BadRequest, fmt.Errorf("original destination: %w", err)))
+			s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(flow.BadRequest, fmt.Errorf("original destination: %w", err)))
 		case s.own.has(to):
-			s.turnAway(ctx, session, conn, external, flow.Fail(flow.Loop, fmt.Errorf("%s: %w", to, errLoop)))
+			s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(flow.Loop, fmt.Errorf("%s: %w", to, errLoop)))
 		default:
 			s.captured(ctx, session, conn, to)
 		}
@@ -40,7 +40,7 @@ func (s *Server) ServeCaptured(ctx context.Context, ln net.Listener, original fu
 func (s *Server) captured(ctx context.Context, session *listener.Session, conn *wire.Conn, to netip.AddrPort) {
 	t, reason := s.hold.Table(ctx)
 	if reason != flow.None {
-		s.turnAway(ctx, session, conn, external, flow.Fail(reason, fmt.Errorf("connection to %s", to)))
+		s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(reason, fmt.Errorf("connection to %s", to)))
 		return
 	}
 	if t.Index != nil {
@@ -51,7 +51,7 @@ func (s *Server) captured(ctx context.Context, session *listener.Session, conn *
 	}
 	t, a, reason := s.hold.Address(ctx, to.Addr())
 	if reason != flow.None {
-		s.turnAway(ctx, session, conn, external, flow.Fail(reason, fmt.Errorf("connection to %s", to)))
+		s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(reason, fmt.Errorf("connection to %s", to)))
 		return
 	}
 	if svc := a.Port(to.Port()); svc != nil {

@@ -38,23 +38,23 @@ func (s *Server) outside(ctx context.Context, session *listener.Session, conn *w
 	d := egress.Address(policy, to)
 	switch {
 	case !place(to.Addr()):
-		s.turnAway(ctx, session, conn, external, flow.Fail(flow.Egress, fmt.Errorf("%s: %w", to, errPlace)))
+		s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(flow.Egress, fmt.Errorf("%s: %w", to, errPlace)))
 	case d.Allowed:
 		s.pass(ctx, session, conn, policy, d, to)
 	case d.Hosts:
 		s.byName(ctx, session, conn, policy, to)
 	default:
-		s.turnAway(ctx, session, conn, external, flow.Fail(flow.Egress, fmt.Errorf("%s: %w", to, errEgress)))
+		s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(flow.Egress, fmt.Errorf("%s: %w", to, errEgress)))
 	}
 }
 
 // pass relays to the address that the client named. The server may speak first: it is connected to before anybody listens for a
 // host's name, which is for the record only here.
 func (s *Server) pass(ctx context.Context, session *listener.Session, conn *wire.Conn, policy *table.Egress, d egress.Decision, to netip.AddrPort) {
-	rec := outsideRecord(d.Service)
+	rec := outsideRecord(d.Service, to)
 	up, err := s.reach(ctx, []netip.Addr{to.Addr()}, to.Port(), &rec)
 	if err != nil {
-		s.turnAway(ctx, session, conn, rec.Service, err)
+		s.turnAway(ctx, session, conn, rec, err)
 		return
 	}
 	if d.Hosts {
@@ -71,10 +71,10 @@ func (s *Server) byName(ctx context.Context, session *listener.Session, conn *wi
 	host := egress.Name(ask(conn, nameWithin))
 	d := egress.Host(policy, host, to.Port())
 	if !d.Allowed || host == "" {
-		s.turnAway(ctx, session, conn, external, flow.Fail(flow.Egress, fmt.Errorf("%s, host %q: %w", to, host, errEgress)))
+		s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(flow.Egress, fmt.Errorf("%s, host %q: %w", to, host, errEgress)))
 		return
 	}
-	rec := outsideRecord(d.Service)
+	rec := outsideRecord(d.Service, to)
 	addresses, err := s.resolve(ctx, host, to)
 	if err == nil {
 		var up *wire.Conn
@@ -83,7 +83,7 @@ func (s *Server) byName(ctx context.Context, session *listener.Session, conn *wi
 			return
 		}
 	}
-	s.turnAway(ctx, session, conn, rec.Service, err)
+	s.turnAway(ctx, session, conn, rec, err)
 }
 
 // resolve finds where a host may be called: first where the client wanted to go, if the host is there.
@@ -116,11 +116,12 @@ func (s *Server) reach(ctx context.Context, addresses []netip.Addr, port uint16,
 	var last error
 	for _, a := range addresses {
 		rec.Tries++
-		nc, err := s.cfg.Outside(ctx, netip.AddrPortFrom(a, port))
+		rec.Outside = netip.AddrPortFrom(a, port)
+		nc, err := s.cfg.Outside(ctx, rec.Outside)
 		if err == nil {
 			return wire.New(nc, s.sweeper), nil
 		}
-		last = flow.Fail(flow.Connect, fmt.Errorf("dial %s: %w", netip.AddrPortFrom(a, port), err))
+		last = flow.Fail(flow.Connect, fmt.Errorf("dial %s: %w", rec.Outside, err))
 	}
 	return nil, last
 }
@@ -130,9 +131,11 @@ func place(a netip.Addr) bool {
 	return a.IsValid() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast()
 }
 
-func outsideRecord(service string) flow.Record {
+func outsideRecord(service string, to netip.AddrPort) flow.Record {
 	p := port{Upstream: Upstream{Service: nameOf(service)}}
-	return p.record()
+	rec := p.record()
+	rec.Outside = to
+	return rec
 }
 
 func nameOf(service string) string {

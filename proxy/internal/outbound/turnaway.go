@@ -16,8 +16,7 @@ import (
 
 // turnAway ends a connection to what is not served, by an answer to every request if the client speaks HTTP, else by a reset.
 // err is a *flow.Failure.
-func (s *Server) turnAway(ctx context.Context, session *listener.Session, conn *wire.Conn, service string, err error) {
-	rec := outsideRecord(service)
+func (s *Server) turnAway(ctx context.Context, session *listener.Session, conn *wire.Conn, rec flow.Record, err error) {
 	verdict := detect.Sniff(conn.Buffered()) // of a client that was listened to already
 	if verdict == detect.More {
 		var unknown detect.Port // this says nothing about the port
@@ -27,7 +26,7 @@ func (s *Server) turnAway(ctx context.Context, session *listener.Session, conn *
 	case detect.HTTP1:
 		s.engine.Serve(ctx, session, conn, refusal{err}, rec)
 	case detect.HTTP2:
-		_ = s.h2.Serve(ctx, conn.Stream(), h2.Downstream{Decide: refusal{err}.plan(service)})
+		_ = s.h2.Serve(ctx, conn.Stream(), h2.Downstream{Decide: refusal{err}.plan(rec)})
 	default:
 		s.end(&rec, err)
 		reset(conn)
@@ -53,9 +52,9 @@ func (r refusal) Settle(forward.Outcome) {}
 // Retry never helps.
 func (r refusal) Retry() bool { return false }
 
-func (r refusal) plan(service string) func(flow.Request, uint32, *flow.Record) h2.Plan {
+func (r refusal) plan(base flow.Record) func(flow.Request, uint32, *flow.Record) h2.Plan {
 	return func(_ flow.Request, _ uint32, rec *flow.Record) h2.Plan {
-		rec.Service = service
+		rec.Service, rec.Outside = base.Service, base.Outside
 		return h2.Plan{Reason: flow.ReasonOf(r.err, flow.Egress), Err: r.err}
 	}
 }

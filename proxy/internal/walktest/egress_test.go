@@ -71,7 +71,7 @@ func TestEgressByAddress(t *testing.T) {
 		t.Errorf("got %q, %v", line, err)
 	}
 	conn.Close()
-	if rec := c.Records.Wait(1)[0]; rec.Service != "default/mail" || rec.MTLS {
+	if rec := c.Records.Wait(1)[0]; rec.Service != "default/mail" || rec.MTLS || rec.Outside != netip.MustParseAddrPort("192.0.2.25:25") {
 		t.Errorf("record %+v", rec)
 	}
 }
