@@ -40,6 +40,8 @@ type Config struct {
 	Addresses jointoken.Addresses
 	// Advertise is the IP address at which other sidecars reach this one.
 	Advertise string
+	// MTLS tightens the mesh's mode for this workload: "strict", or empty for the mesh's own.
+	MTLS string
 	// MeshPort, InboundPort and AdminPort to listen on; 0: those of the last run, else any free ones.
 	MeshPort, InboundPort, AdminPort uint16
 	// Capture says how the app's traffic comes to the sidecar when the app calls others by their names; zero: it does not.
@@ -112,6 +114,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := netip.ParseAddr(c.Advertise); err != nil {
 		problem("advertise: %q is not an IP address", c.Advertise)
+	}
+	if c.MTLS != "" && c.MTLS != "strict" {
+		problem("mtls: %q is not possible: a workload may only be stricter than its mesh, which is \"strict\"; an administrator loosens the mesh's own mode by its MeshConfig", c.MTLS)
 	}
 	for field, d := range map[string]time.Duration{"drain": c.Drain, "linger": c.Linger, "max-config-age": c.MaxConfigAge} {
 		if d < 0 {

@@ -49,9 +49,10 @@ func TestParseUpstream(t *testing.T) {
 func TestValidateReportsEverything(t *testing.T) {
 	cfg := proxy.Default()
 	cfg.Namespace, cfg.Services, cfg.Protocol, cfg.Advertise, cfg.Drain = "Default", []string{"a_b"}, "smtp", "localhost", -time.Second
+	cfg.MTLS = "permissive" // looser than the mesh may be
 	cfg.Upstreams = []proxy.Upstream{{Namespace: "default", Name: "x"}, {Namespace: "default", Name: "x"}}
 	err := cfg.Validate()
-	for _, want := range []string{"namespace", "workload", "service", "app-port", "protocol", "advertise", "drain", "named twice"} {
+	for _, want := range []string{"namespace", "workload", "service", "app-port", "protocol", "advertise", "drain", "named twice", "mtls"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want a problem with %q in: %v", want, err)
 		}

@@ -121,7 +121,7 @@ func (s *sidecar) controlPlane(dir *statedir.Dir) error {
 		return err
 	}
 	s.config = subscribe.New(subscribe.Config{
-		Owner:        snapshot.Owner{TrustDomain: s.identity.TrustDomain(), Namespace: s.cfg.Namespace, Workload: s.cfg.Workload},
+		Owner:        snapshot.Owner{TrustDomain: s.identity.TrustDomain(), Namespace: s.cfg.Namespace, Workload: s.cfg.Workload, Strict: s.cfg.MTLS == "strict"},
 		Services:     upstreamServices(s.cfg.Upstreams),
 		BuildVersion: buildinfo.Version(),
 		MaxAge:       s.cfg.MaxConfigAge,

@@ -73,6 +73,7 @@ func (o *options) define() {
 	f.StringSliceVar(&c.Addresses.Distributor, "distributor", nil, "addresses of the distributor")
 	f.StringSliceVar(&c.Addresses.Telemetry, "telemetry", nil, "addresses of the telemetry service")
 	f.StringVar(&c.Advertise, "advertise", c.Advertise, "IP address at which other sidecars reach this one")
+	f.StringVar(&c.MTLS, "mtls", "", "strict: take and send nothing but mTLS, even where the mesh's mode is looser")
 	f.Uint16Var(&c.MeshPort, "mesh-port", 0, "port for mTLS from other sidecars (default: that of the last run, else a free one)")
 	f.Uint16Var(&c.InboundPort, "inbound-port", 0, "port for plaintext to the app")
 	f.Uint16Var(&c.AdminPort, "admin-port", 0, "port for health, metrics and diagnosis, on loopback")

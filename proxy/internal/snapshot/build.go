@@ -48,7 +48,11 @@ type builder struct {
 
 func (b *builder) mesh() table.Mesh {
 	if h := b.state.held[meshName]; h != nil {
-		return *h.value.(*table.Mesh)
+		mesh := *h.value.(*table.Mesh)
+		if b.state.owner.Strict {
+			mesh.MTLS = table.Strict
+		}
+		return mesh
 	}
 	return table.Mesh{
 		TrustDomain: b.state.owner.TrustDomain,

@@ -18,6 +18,8 @@ type Owner struct {
 	TrustDomain spiffeid.TrustDomain
 	Namespace   string
 	Workload    string
+	// Strict: this workload takes and sends nothing but mTLS, whatever the mesh's mode is.
+	Strict bool
 }
 
 // State is one immutable state of everything that a sidecar holds. Apply makes the next one.

@@ -275,3 +275,21 @@ func TestD6_EndpointSetsAreEqual(t *testing.T) {
 		}
 	})
 }
+
+func TestE7_WorkloadMayBeStricterThanItsMesh(t *testing.T) {
+	strict := owner()
+	strict.Strict = true
+	for mode, want := range map[typepb.MtlsMode]table.MTLSMode{
+		typepb.MtlsMode_MTLS_MODE_OFF: table.Off, typepb.MtlsMode_MTLS_MODE_PERMISSIVE: table.Permissive, typepb.MtlsMode_MTLS_MODE_STRICT: table.Strict,
+	} {
+		mesh := meshResource("1")
+		mesh.GetMesh().Mtls = mode
+		u := &configpb.Update{Resources: []*configpb.Resource{mesh}}
+		if got := applied(t, New(owner()), u).Table(1).Mesh.MTLS; got != want {
+			t.Errorf("%v: got %v", mode, got)
+		}
+		if got := applied(t, New(strict), u).Table(1).Mesh; got.MTLS != table.Strict || got.Retry.Percent != 30 {
+			t.Errorf("%v, and a strict workload: got %+v", mode, got)
+		}
+	}
+}
