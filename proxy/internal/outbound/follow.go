@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/weft-mesh/weft/proxy/internal/egress"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
 
@@ -15,11 +16,16 @@ func (s *Server) follow(ctx context.Context) error {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	mode := table.Strict
+	var outside *table.Egress
 	for {
 		changed := s.cfg.Tables.Changed()
 		if t := s.cfg.Tables.Load(); t != nil {
 			s.budget.Set(t.Mesh.Retry.Percent, t.Mesh.Retry.MinPerSecond)
 			s.cfg.Health.Reconcile(t)
+			if t.Egress != outside || t.Mesh.MTLS != mode {
+				outside = t.Egress
+				s.streams.recheck(egress.Of(t))
+			}
 			if t.Mesh.MTLS != mode {
 				// Connections of another mode may be plaintext where that is no longer allowed.
 				mode = t.Mesh.MTLS

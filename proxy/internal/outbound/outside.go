@@ -62,7 +62,7 @@ func (s *Server) pass(ctx context.Context, session *listener.Session, conn *wire
 			rec.Service = nameOf(egress.Host(policy, name, to.Port()).Service)
 		}
 	}
-	s.engine.Stream(conn, up, &rec, nil)
+	s.relay(&stream{conn: conn, up: up, to: to}, &rec)
 }
 
 // byName relays to a host that the client names and an external service allows, at an address that the name has now. What
@@ -79,7 +79,7 @@ func (s *Server) byName(ctx context.Context, session *listener.Session, conn *wi
 	if err == nil {
 		var up *wire.Conn
 		if up, err = s.reach(ctx, addresses, to.Port(), &rec); err == nil {
-			s.engine.Stream(conn, up, &rec, nil)
+			s.relay(&stream{conn: conn, up: up, to: to, host: host}, &rec)
 			return
 		}
 	}

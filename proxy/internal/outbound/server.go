@@ -87,6 +87,7 @@ type Server struct {
 	own      *own
 	ports    *ports
 	packets  *datagram.Sessions
+	streams  *streams
 }
 
 // port is one Upstream while it is served.
@@ -119,12 +120,13 @@ func New(cfg Config) *Server {
 		sweeper:  &wire.Sweeper{},
 		own:      &own{more: cfg.Own},
 		ports:    &ports{},
+		streams:  &streams{},
 	}
 	s.pool = pool.New(pool.Config{Dial: s.dial(identity.ALPNHTTP1), Identity: cfg.Identity, Sweeper: s.sweeper})
-	s.engine = forward.New(forward.Config{Direction: flow.Outbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open})
 	s.packets = datagram.New(datagram.Config{
 		Direction: flow.Outbound, Emit: cfg.Emit, Open: cfg.Open, Max: cfg.MaxSessions, Idle: cfg.SessionIdle,
 	})
+	s.engine = forward.New(forward.Config{Direction: flow.Outbound, Upstream: s.pool, Emit: s.emit, Open: cfg.Open})
 	s.h2 = h2.New(h2.Config{
 		Direction: flow.Outbound,
 		Pick:      s.balancer.Pick,

@@ -240,3 +240,36 @@ func TestEgressFollowsTheMode(t *testing.T) {
 		t.Errorf("strict: got %d", resp.StatusCode)
 	}
 }
+
+func TestEgressChangeEndsWhatIsUnderWay(t *testing.T) {
+	m := New(t)
+	policy := pay()
+	policy.Strict = false
+	m.Egress(policy)
+	c := m.Client("shop")
+	c.Outside.Put("192.0.2.25:25", program(t, greet))
+	c.Outside.Put("192.0.2.26:26", program(t, greet))
+	addr, meant := c.Captured()
+	open := func(to string) (*net.TCPConn, *bufio.Reader) {
+		meant(to)
+		conn := dial(t, addr)
+		r := bufio.NewReader(conn)
+		if line, err := r.ReadString('\n'); line != "220 ready\r\n" {
+			t.Fatalf("%s: got %q, %v", to, line, err)
+		}
+		return conn, r
+	}
+	named, fromNamed := open("192.0.2.25:25")
+	_, fromOther := open("192.0.2.26:26")
+	m.Egress(pay())
+	if rest, _ := io.ReadAll(fromOther); len(rest) > 0 {
+		t.Errorf("after the change: got %q", rest)
+	}
+	if rec := c.Records.Wait(1)[0]; rec.Reason != flow.Egress || rec.Outside.Port() != 26 {
+		t.Errorf("record %+v", rec)
+	}
+	io.WriteString(named, "still\n")
+	if line, err := fromNamed.ReadString('\n'); line != "250 still\n" {
+		t.Errorf("what is still allowed: got %q, %v", line, err)
+	}
+}
