@@ -39,6 +39,7 @@ func effective(set *policypb.MeshConfigSpec) *policypb.MeshConfigSpec {
 		Access:      typepb.AccessDefault_ACCESS_DEFAULT_ALLOW,
 		Balancing:   typepb.Balancing_BALANCING_PEAK_EWMA,
 		RetryBudget: &policypb.RetryBudget{Percent: 20, MinPerSecond: 10},
+		Egress:      typepb.EgressMode_EGRESS_MODE_OPEN,
 	}
 	if set.GetMtls() != 0 {
 		spec.Mtls = set.GetMtls()
@@ -52,6 +53,12 @@ func effective(set *policypb.MeshConfigSpec) *policypb.MeshConfigSpec {
 	if set.GetRetryBudget() != nil {
 		spec.RetryBudget = set.GetRetryBudget()
 	}
+	switch {
+	case set.GetEgress() != 0:
+		spec.Egress = set.GetEgress()
+	case spec.GetMtls() == typepb.MtlsMode_MTLS_MODE_STRICT:
+		spec.Egress = typepb.EgressMode_EGRESS_MODE_STRICT
+	}
 	return spec
 }
 
@@ -61,6 +68,7 @@ func printConfig(w io.Writer, s *policypb.MeshConfigSpec) {
 		{"mtls", enum(s.GetMtls().String(), "MTLS_MODE_")},
 		{"access", enum(s.GetAccess().String(), "ACCESS_DEFAULT_")},
 		{"balancing", enum(s.GetBalancing().String(), "BALANCING_")},
+		{"egress", enum(s.GetEgress().String(), "EGRESS_MODE_")},
 		{"retryBudget", fmt.Sprintf("%d %% and %d a second", s.GetRetryBudget().GetPercent(), s.GetRetryBudget().GetMinPerSecond())},
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -203,6 +204,40 @@ func TestExposition(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(w.Body.String())
+	}
+}
+
+func TestExternalServicesAreSeenByName(t *testing.T) {
+	log := &strings.Builder{}
+	access := NewAccessLog(log, 1)
+	r := recorder(t, testca.New(t, "weft.local"), 0, access)
+	for _, service := range []string{"default/pay", "external"} {
+		rec := outbound(service)
+		rec.Protocol, rec.Status, rec.MTLS, rec.Outside = flow.TCP, 0, false, netip.MustParseAddrPort("192.0.2.1:443")
+		if service == "external" {
+			rec.Reason = flow.Egress
+		}
+		r.Emit(rec)
+	}
+	w := httptest.NewRecorder()
+	r.Metrics(func() Health { return Health{} }).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{
+		`destination_service="default/pay",destination_workload="",direction="outbound",mtls="false",protocol="tcp"`,
+		`destination_service="external",destination_workload="",direction="outbound",mtls="false",protocol="tcp",reason="egress"`,
+	} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("missing: %s in\n%s", want, w.Body)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := access.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"service":"default/pay","destination":"192.0.2.1:443"`, `"reason":"egress"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("missing: %s in %s", want, log)
+		}
 	}
 }
 

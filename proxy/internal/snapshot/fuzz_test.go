@@ -15,6 +15,10 @@ func FuzzApply(f *testing.F) {
 	for _, u := range []*configpb.Update{
 		{Resources: []*configpb.Resource{meshResource("1"), inboundResource("1")}, Index: shardsOf("1", 3)},
 		{Resources: []*configpb.Resource{serviceResource("1", &configpb.Service{Name: "a/b"}), endpointsResource("1", "a/b", endpoint("w", 1, nil))}},
+		{Resources: []*configpb.Resource{
+			addressResource("1", &configpb.Address{Address: "127.0.0.1", Ports: []*configpb.AddressPort{at(8080)}}),
+			egressResource("1", &configpb.Egress{Strict: true, Services: []*configpb.ExternalService{{Name: "a/b", Addresses: []string{"192.0.2.0/24"}}}}),
+		}},
 		{Removed: []string{"mesh"}, Current: true},
 	} {
 		raw, err := proto.Marshal(u)
