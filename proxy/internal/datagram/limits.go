@@ -15,7 +15,7 @@ import (
 // The causes of ends that nobody asked for.
 var (
 	errStalled  = errors.New("the other end takes no datagrams")
-	errNoAccess = errors.New("access has changed")
+	errNoAccess = errors.New("access or the mTLS mode has changed")
 	errMode     = errors.New("the mesh accepts only mTLS now")
 )
 
@@ -62,11 +62,11 @@ func (s *Session) relayed() bool {
 	return s.peer != nil
 }
 
-// Recheck ends every session that permit does not allow any more.
-func (x *Sessions) Recheck(permit func(peer spiffeid.ID) bool) {
+// Recheck ends every session for which permit has a reason, by now.
+func (x *Sessions) Recheck(permit func(peer spiffeid.ID) flow.Reason) {
 	for _, s := range x.list() {
-		if !permit(s.Peer) {
-			s.end(flow.Denied, errNoAccess)
+		if reason := permit(s.Peer); reason != flow.None {
+			s.end(reason, errNoAccess)
 		}
 	}
 }

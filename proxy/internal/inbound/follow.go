@@ -28,7 +28,7 @@ func (s *Server) follow(ctx context.Context) error {
 		if t := s.cfg.Tables.Load(); t != nil && (t.Access != access || t.Mesh.MTLS != mode) {
 			access, mode = t.Access, t.Mesh.MTLS
 			s.engine.Recheck(func(peer spiffeid.ID, req flow.Request) bool { return permit(t, peer, req) })
-			s.packets.Recheck(func(peer spiffeid.ID) bool { return permit(t, peer, nil) })
+			s.packets.Recheck(func(peer spiffeid.ID) flow.Reason { return judge(t, peer) })
 		}
 		if m := s.cfg.Identity.Load(); m != nil && m.Generation != generation {
 			generation = m.Generation
@@ -47,6 +47,17 @@ func (s *Server) follow(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// judge is permit for a session of UDP.
+func judge(t *table.Table, peer spiffeid.ID) flow.Reason {
+	switch {
+	case permit(t, peer, nil):
+		return flow.None
+	case peer.IsZero() && t.Mesh.MTLS == table.Strict:
+		return flow.Plaintext
+	}
+	return flow.Denied
 }
 
 // permit says whether something under way would be let in now.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 
@@ -83,4 +84,23 @@ func cpu(b *testing.B) int64 {
 		b.Fatal(err)
 	}
 	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// BenchmarkUDPThroughAPair is one datagram there and one back, through both sidecars.
+func BenchmarkUDPThroughAPair(b *testing.B) {
+	m := New(b)
+	m.Service("dns", table.UDP)
+	m.Workload("dns", "dns-1", udpProgram(b, func(question []byte, _ netip.AddrPort) []byte { return question }), m.Allow("shop"))
+	c := udpDial(b, m.Client("shop").packets("dns"))
+	question, answer := make([]byte, 1200), make([]byte, 1500)
+	c.ask("a session")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.conn.Write(question); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.conn.Read(answer); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -260,7 +260,7 @@ func TestUDPPlaintextEndsWithStrict(t *testing.T) {
 	if rec := c.Records.Wait(1)[0]; rec.Reason != flow.Plaintext {
 		t.Errorf("record %+v", rec)
 	}
-	if rec := w.Records.Wait(1)[0]; rec.Reason != flow.Denied {
+	if rec := w.Records.Wait(1)[0]; rec.Reason != flow.Plaintext {
 		t.Errorf("record %+v", rec)
 	}
 }
