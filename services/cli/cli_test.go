@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -171,6 +172,23 @@ func TestSubstituteAndEnv(t *testing.T) {
 		if strings.Contains(kv, "secret") {
 			t.Errorf("the program's environment holds the credential: %s", kv)
 		}
+	}
+}
+
+func TestUpstreamNames(t *testing.T) {
+	got := upstreamNames(map[string]string{
+		"default/reviews": "1", "default/dns:53": "2", "default/dns:53/udp": "3", "ops/log:514/udp": "4", "ops/udp:1": "5", "sys/udp": "6",
+	})
+	want := map[string]string{
+		"reviews": "1", "default/reviews": "1", "dns": "2", "default/dns": "2", "dns/udp": "3", "default/dns/udp": "3",
+		"log/udp": "4", "ops/log/udp": "4", "log": "4", "ops/log": "4", "ops/udp": "5", "sys/udp": "6",
+	}
+	delete(got, "udp") // two of one name: either
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	if got := envName("dns/udp"); got != "DNS_UDP" {
+		t.Errorf("envName = %q", got)
 	}
 }
 

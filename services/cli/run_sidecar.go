@@ -284,19 +284,20 @@ func (s *sidecar) upstreams() map[string]string {
 // upstreamNames turns the keys of ports.json into the names that programs use. "namespace/name:53/udp" is "name/udp", and "name"
 // unless that is a port of TCP.
 func upstreamNames(addresses map[string]string) map[string]string {
-	out := map[string]string{}
+	out, udp := map[string]string{}, map[string]string{}
 	for key, address := range addresses {
-		name, _, _ := strings.Cut(key, ":")
+		name, port, _ := strings.Cut(key, ":")
 		_, service, _ := strings.Cut(name, "/")
-		if strings.HasSuffix(key, udpSuffix) {
-			out[name+udpSuffix], out[service+udpSuffix] = address, address
+		if strings.HasSuffix(port, udpSuffix) {
+			udp[name], udp[service] = address, address
 		} else {
 			out[name], out[service] = address, address
 		}
 	}
-	for name, address := range out {
-		if short, udp := strings.CutSuffix(name, udpSuffix); udp && out[short] == "" {
-			out[short] = address
+	for name, address := range udp {
+		out[name+udpSuffix] = address
+		if out[name] == "" {
+			out[name] = address
 		}
 	}
 	return out

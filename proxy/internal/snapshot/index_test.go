@@ -102,6 +102,7 @@ func TestIndexShardRefusals(t *testing.T) {
 		"other shard": {&configpb.IndexShard{Shard: (number + 1) % Shards, Entries: []*configpb.IndexEntry{{Name: "default/a"}}}, "belongs to"},
 		"twice":       {one(&configpb.IndexEntry{Name: "default/a"}, &configpb.IndexEntry{Name: "default/a"}), "not in order"},
 		"address":     {one(&configpb.IndexEntry{Name: "default/a", VirtualAddress: []byte{1}}), "1 bytes"},
+		"protocol":    {one(&configpb.IndexEntry{Name: "default/a", Ports: []uint32{53<<8 | 6}}), "protocol 6"},
 		"port":        {one(&configpb.IndexEntry{Name: "default/a", Ports: []uint32{1}}), "port 0"},
 		"name":        {one(&configpb.IndexEntry{Name: strings.Repeat("a", 200)}), "namespace/name"},
 	}
