@@ -88,10 +88,10 @@ func listenDatagrams(space *netspace.Space, addr netip.AddrPort) (*datagram.Sock
 
 func (p packets) close() {
 	if p.inbound != nil {
-		p.inbound.Close()
+		_ = p.inbound.Close()
 	}
 	for _, s := range p.upstreams {
-		s.Close()
+		_ = s.Close()
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -30,7 +31,7 @@ func TestUDPFromProgramToProgram(t *testing.T) {
 	dns := r.start(cfg)
 	r.until("not ready", func() error {
 		if _, err := dns.admin("/readyz"); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("has not bound port %d of UDP", port)) {
-			return fmt.Errorf("readyz says %v", err)
+			return fmt.Errorf("readyz says %w", errors.Join(err))
 		}
 		return nil
 	})

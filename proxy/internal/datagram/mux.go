@@ -36,12 +36,13 @@ type Handler interface {
 // Serve makes sessions of the datagrams of p until ctx ends, which also ends them. It closes p.
 func (x *Sessions) Serve(ctx context.Context, p Packets, h Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(ctx, func() { p.Close() })
+	end := sync.OnceFunc(func() { _ = p.Close() }) // so that Read fails; there is nothing to do about an error
+	stop := context.AfterFunc(ctx, end)
 	m := &mux{sessions: x, packets: p, handler: h, live: map[route]*Session{}}
 	defer m.carrying.Wait()
 	defer cancel()
 	defer stop()
-	defer p.Close()
+	defer end()
 	buf := wire.Get(wire.Large)
 	defer buf.Release()
 	wait := backoff.New(minBackoff, maxBackoff)

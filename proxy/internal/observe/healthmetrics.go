@@ -27,8 +27,10 @@ func newHealthDescs() healthDescs {
 		handshakes: desc("tls_handshakes_total", "TLS handshakes of the mesh hop, also those that no request waited for.", "direction", "result"),
 		pool:       desc("pool_connections_total", "Connections of the HTTP/1.1 pool: dialled, reused, or found stale.", "event"),
 		sessions:   desc("udp_sessions", "Sessions of UDP that there are now.", "direction"),
-		datagrams:  desc("udp_dropped_datagrams_total", "Datagrams that were dropped: backpressure (the other end was too slow), refused (no session could be had), oversize, unsent (the socket did not take it).", "direction", "cause"),
-		dropped:    desc("access_log_dropped_total", "Lines of the access log that were dropped."),
+		datagrams: desc("udp_dropped_datagrams_total",
+			"Datagrams that were dropped: backpressure (the other end was too slow), refused (no session), oversize, unsent (by the socket).",
+			"direction", "cause"),
+		dropped: desc("access_log_dropped_total", "Lines of the access log that were dropped."),
 	}
 }
 
@@ -41,7 +43,10 @@ type healthCollector struct {
 // Describe lists the descriptions.
 func (c *healthCollector) Describe(ch chan<- *prometheus.Desc) {
 	d := c.desc
-	for _, desc := range []*prometheus.Desc{d.connected, d.age, d.expiry, d.updates, d.reopened, d.refused, d.index, d.edges, d.overflow, d.dropped, d.handshakes, d.pool, d.sessions, d.datagrams} {
+	for _, desc := range []*prometheus.Desc{
+		d.connected, d.age, d.expiry, d.updates, d.reopened, d.refused, d.index, d.edges, d.overflow, d.dropped, d.handshakes, d.pool,
+		d.sessions, d.datagrams,
+	} {
 		ch <- desc
 	}
 }
