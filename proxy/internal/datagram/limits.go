@@ -41,6 +41,9 @@ func (x *Sessions) Run(ctx context.Context) error {
 func (s *Session) age(now int64, draining bool) {
 	since := func(at int64) time.Duration { return time.Duration(now - at) }
 	idle := s.owner.cfg.Idle
+	if s.reverse {
+		idle += idle / 4 // the client's side ends it first, so that no datagram meets a session that has just ended here
+	}
 	retired := s.retired.Load()
 	if draining || retired != 0 {
 		idle = min(idle, quiet)

@@ -18,10 +18,12 @@ type Packets interface {
 	Close() error
 }
 
-// Socket is Packets of a socket whose own address is the destination of all that it gets.
+// Socket is Packets of a socket whose own address is the destination of all that it gets. One that is bound to every address
+// answers from the one that was asked.
 type Socket struct {
 	conn *net.UDPConn
 	self netip.AddrPort
+	info *pktinfo // nil where there is only one address
 }
 
 var _ Packets = (*Socket)(nil)
@@ -38,7 +40,11 @@ func On(pc net.PacketConn) (*Socket, error) {
 		pc.Close()
 		return nil, fmt.Errorf("listen for datagrams: %w", err)
 	}
-	return &Socket{conn: conn, self: self}, nil
+	s := &Socket{conn: conn, self: self}
+	if self.Addr().IsUnspecified() {
+		s.info = newPktinfo(conn)
+	}
+	return s, nil
 }
 
 // Addr is where the socket is.
@@ -46,12 +52,18 @@ func (s *Socket) Addr() netip.AddrPort { return s.self }
 
 // Read is of Packets.
 func (s *Socket) Read(b []byte) (n int, from, to netip.AddrPort, err error) {
+	if s.info != nil {
+		return s.info.read(b, s.self)
+	}
 	n, from, err = s.conn.ReadFromUDPAddrPort(b)
 	return n, from, s.self, err
 }
 
 // Reply is of Packets.
-func (s *Socket) Reply(b []byte, _, to netip.AddrPort) error {
+func (s *Socket) Reply(b []byte, from, to netip.AddrPort) error {
+	if s.info != nil {
+		return s.info.reply(b, from, to)
+	}
 	_, err := s.conn.WriteToUDPAddrPort(b, to)
 	return err
 }
