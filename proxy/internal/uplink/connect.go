@@ -9,12 +9,20 @@ import (
 	"google.golang.org/grpc"
 	gbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/weft-mesh/weft/internal/spiffe"
 )
 
 // connectTimeout bounds one attempt; a replica that does not answer in this time is left for the next one.
 const connectTimeout = 3 * time.Second
+
+// A control plane that vanishes without a word is noticed by its silence. Its servers ask every 10 s whether a sidecar is alive,
+// and to be asked is a sign of life: the sidecar itself asks only when nobody does.
+const (
+	silence       = 15 * time.Second
+	answerTimeout = 5 * time.Second
+)
 
 // TLS connects with the given TLS configuration. Proxies from the environment are not used: they are the app's.
 func TLS(config *tls.Config) Connect {
@@ -23,6 +31,7 @@ func TLS(config *tls.Config) Connect {
 			grpc.WithTransportCredentials(credentials.NewTLS(config)),
 			grpc.WithNoProxy(),
 			grpc.WithDisableServiceConfig(),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: silence, Timeout: answerTimeout}),
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: gbackoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		)
 	}

@@ -81,11 +81,12 @@ func refusals(v view, changes *compile.Changes) []*configpb.Nack {
 	return out
 }
 
-// away lists the workloads that are registered, have a sidecar, have no stream here, and that the change concerns.
+// away lists the workloads that are registered, have a sidecar, have no stream here, and that the change concerns; those too
+// whose lease has run out, since a host that is cut off goes on by what it knew, but not those that are on their way out.
 func (h *Hub) away(changes *compile.Changes, state *compile.State) []string {
 	var out []string
 	for k, w := range state.Workloads() {
-		if w.State != model.WorkloadReady || w.MeshPort == 0 || h.sessions[k] != nil {
+		if w.State == model.WorkloadDraining || w.MeshPort == 0 || h.sessions[k] != nil {
 			continue
 		}
 		wanted, ok := h.gone[k]

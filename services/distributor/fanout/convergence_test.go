@@ -1,6 +1,7 @@
 package fanout_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,12 @@ func TestConvergence(t *testing.T) {
 	// Several sources: each by the step that reached it.
 	target := model.Vector{Policy: at(5, 0).Policy, Identity: at(0, 0).Identity}
 	converges(t, r, target, &configpb.Convergence{Converged: true, Affected: 2, Applied: 1, Away: []string{"x/web-1"}})
+
+	// Its lease runs out: it may still be there and go on by what it knew, so that it is named.
+	lost := strings.Replace(shop, "ports=8080", "ports=8080 state=unknown", 1)
+	r.publish(at(7, 1), lost+"mesh mtls=strict\n")
+	r.publish(at(8, 1), lost+"mesh mtls=permissive\n")
+	converges(t, r, policyAt(8), &configpb.Convergence{Converged: true, Affected: 2, Applied: 1, Away: []string{"x/web-1"}})
 }
 
 // TestC10_RefusedResourceHurtsOnlyItself: a sidecar that refuses one resource applies the others, and the refusal is shown
