@@ -73,8 +73,8 @@ func TestGuideSeveralMachines(t *testing.T) {
 		if strings.Contains(s.command, "curl") && !strings.Contains(out, "Directory listing") {
 			t.Errorf("%s answered\n%s", s.command, out)
 		}
-		if s.command == "weft top" {
-			r.shows("shop/web +shop/hello +http", "top")
+		if s.command == "weft top -n shop" {
+			r.shows("shop/web +shop/hello +http", "top", "-n", "shop", "--cumulative")
 		}
 	}
 }

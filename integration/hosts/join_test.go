@@ -1,12 +1,14 @@
 package hosts
 
 import (
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/weft-mesh/weft/integration/hosts/lab"
+	"github.com/weft-mesh/weft/internal/testca"
 )
 
 // mint makes a token for a host.
@@ -32,6 +34,16 @@ func TestID7_JoinedHostIsGoodForItsAccountsOnly(t *testing.T) {
 	a, b, c := r.hosts[0], r.hosts[1], r.hosts[2]
 	_, err := a.Up(t.Context())
 	r.must(err)
+	// A host that has not joined says where the control plane is, and by what it knows it.
+	ours := filepath.Join(a.Dir, "data")
+	foreign := filepath.Join(c.Dir, "foreign.pem")
+	root := testca.New(t, "weft.local").Root().Raw
+	r.must(os.WriteFile(foreign, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root}), 0o600))
+	for bundle, want := range map[string]int{filepath.Join(ours, "bundle.pem"): 0, foreign: 125} {
+		r.on(c, want, map[int]string{125: "server's SVID"}[want], "run", "--control-plane", a.IP(), "--ca", bundle,
+			"--token-file", filepath.Join(ours, "admin.token"), "--timeout", "3s", "--account", "web", "--", "true")
+	}
+
 	token := r.mint("--name", "b", "-n", "shop", "--accounts", "web,reviews", "--ttl", "1h")
 	r.on(b, 0, "host b has joined weft.local: it may start workloads with the accounts web, reviews in shop", "join", token)
 	r.on(b, 0, "has joined with this token already", "join", token)
@@ -85,10 +97,10 @@ func TestID7_JoinedHostIsGoodForItsAccountsOnly(t *testing.T) {
 		}
 		return err
 	})
-	foreign := r.mint("--name", "c", "-n", "shop")
+	others := r.mint("--name", "c", "-n", "shop")
 	r.must(a.Reboot(t.Context()))
 	r.must(os.RemoveAll(filepath.Join(a.Dir, "data")))
 	_, err = a.Up(t.Context())
 	r.must(err)
-	r.on(c, 7, "not the control plane that minted the token", "join", foreign, "--timeout", "3s")
+	r.on(c, 7, "not the control plane that minted the token", "join", others, "--timeout", "3s")
 }
