@@ -118,10 +118,12 @@ type options struct {
 
 func (o *options) addFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&o.gateway, "gateway", envOr("WEFT_GATEWAY", "127.0.0.1:9701"), "address of the gateway's gRPC port; of its replicas, comma-separated (default on a joined host: what it was told)")
+	f.StringVar(&o.gateway, "gateway", envOr("WEFT_GATEWAY", "127.0.0.1:9701"),
+		"address of the gateway's gRPC port; of its replicas, comma-separated (default on a joined host: what it was told)")
 	f.StringVar(&o.dataDir, "data-dir", envOr("WEFT_DATA_DIR", app.Default().DataDir), "directory of this machine's mesh data")
 	f.StringVar(&o.runDir, "run-dir", envOr("WEFT_RUN_DIR", app.Default().RunDir), "directory of what this machine's running programs need")
-	f.StringVar(&o.tokenFile, "token-file", os.Getenv("WEFT_TOKEN_FILE"), "file with the administrator's token (default <data-dir>/admin.token, on a joined host host.token; WEFT_TOKEN holds the token itself)")
+	f.StringVar(&o.tokenFile, "token-file", os.Getenv("WEFT_TOKEN_FILE"),
+		"file with the administrator's token (default <data-dir>/admin.token, on a joined host host.token; WEFT_TOKEN holds the token itself)")
 	f.StringVar(&o.caFile, "ca", os.Getenv("WEFT_CA"), "file with the trust bundle, for a gateway on another machine (default <data-dir>/bundle.pem)")
 	f.StringVarP(&o.namespace, "namespace", "n", envOr("WEFT_NAMESPACE", "default"), "namespace of objects that name none")
 	f.StringVarP(&o.output, "output", "o", "", "json or yaml instead of text for people")

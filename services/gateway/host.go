@@ -3,8 +3,8 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -35,53 +35,59 @@ func hostMay(method string) bool {
 	return false
 }
 
-type hostKey struct{}
-
-// admitHost refuses a host what its credential is not good for at all, and remembers who it is for the hooks that see the
-// request. Administrators pass.
-func admitHost(ctx context.Context, who principal, method string) (context.Context, error) {
-	if who.host == nil {
-		return ctx, nil
+// judgeHost says what a host's credential is not good for. It needs the request of those methods only that are about some
+// accounts; nil judges the method alone. Who is no host passes.
+func judgeHost(who principal, method string, request proto.Message) error {
+	host := who.host
+	if host == nil {
+		return nil
 	}
 	if !hostMay(method) {
-		return ctx, fault.New(fault.Denied, "the credential of host %q is not good for %s; ask an administrator", who.host.GetHost(),
+		return fault.New(fault.Denied, "the credential of host %q is not good for %s; ask an administrator", host.GetHost(),
 			method[strings.LastIndexByte(method, '/')+1:])
 	}
-	return context.WithValue(ctx, hostKey{}, who), nil
-}
-
-// checkHostJoin refuses a host tokens for accounts that are not those of its workloads.
-func checkHostJoin(ctx context.Context, req *identitypb.CreateJoinTokenRequest) error {
-	who, ok := ctx.Value(hostKey{}).(principal)
-	if !ok {
-		return nil
-	}
-	namespace := cmp.Or(req.GetNamespace(), model.DefaultNamespace)
-	if !slices.Contains(who.host.GetNamespaces(), namespace) {
-		return fault.New(fault.Denied, "host %q may start workloads in %s, not in namespace %q", who.host.GetHost(), quoted(who.host.GetNamespaces()), namespace)
-	}
-	if accounts := who.host.GetAccounts(); len(accounts) > 0 && !slices.Contains(accounts, req.GetAccount()) {
-		return fault.New(fault.Denied, "host %q may start workloads with the accounts %s, not %q", who.host.GetHost(), quoted(accounts), req.GetAccount())
-	}
-	return nil
-}
-
-// beforeDeleteAdminToken lets a host give its own credential back, and no other.
-func beforeDeleteAdminToken(ctx context.Context, request []byte) error {
-	who, ok := ctx.Value(hostKey{}).(principal)
-	if !ok {
-		return nil
-	}
-	req := &identitypb.DeleteAdminTokenRequest{}
-	if err := proto.Unmarshal(request, req); err != nil {
-		return fault.Wrap(fault.Invalid, err, "decode the request")
-	}
-	if req.GetId() != who.id {
-		return fault.New(fault.Denied, "host %q may delete its own credential %q only", who.host.GetHost(), who.id)
+	switch r := request.(type) {
+	case *identitypb.CreateJoinTokenRequest: // for workloads of its own
+		namespace := cmp.Or(r.GetNamespace(), model.DefaultNamespace)
+		if !slices.Contains(host.GetNamespaces(), namespace) {
+			return fault.New(fault.Denied, "host %q may start workloads in %s, not in namespace %q", host.GetHost(), quoted(host.GetNamespaces()), namespace)
+		}
+		if accounts := host.GetAccounts(); len(accounts) > 0 && !slices.Contains(accounts, r.GetAccount()) {
+			return fault.New(fault.Denied, "host %q may start workloads with the accounts %s, not %q", host.GetHost(), quoted(accounts), r.GetAccount())
+		}
+	case *identitypb.DeleteAdminTokenRequest: // it may give its own credential back
+		if r.GetId() != who.id {
+			return fault.New(fault.Denied, "host %q may delete its own credential %q only", host.GetHost(), who.id)
+		}
 	}
 	return nil
 }
 
 func quoted(names []string) string {
-	return strings.Join(strings.Split(strings.Trim(fmt.Sprintf("%q", names), "[]"), " "), ", ")
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = strconv.Quote(name)
+	}
+	return strings.Join(out, ", ")
+}
+
+type callerKey struct{}
+
+// withCaller remembers who calls for the hooks that see the request.
+func withCaller(ctx context.Context, who principal) context.Context {
+	return context.WithValue(ctx, callerKey{}, who)
+}
+
+func callerOf(ctx context.Context) principal {
+	who, _ := ctx.Value(callerKey{}).(principal)
+	return who
+}
+
+// beforeDeleteAdminToken judges what a host wants to delete.
+func beforeDeleteAdminToken(ctx context.Context, request []byte) error {
+	req := &identitypb.DeleteAdminTokenRequest{}
+	if err := proto.Unmarshal(request, req); err != nil {
+		return fault.Wrap(fault.Invalid, err, "decode the request")
+	}
+	return judgeHost(callerOf(ctx), identitypb.IdentityService_DeleteAdminToken_FullMethodName, req)
 }

@@ -26,7 +26,8 @@ func (s *Service) beforeJoinToken(ctx context.Context, request []byte) error {
 	if err := proto.Unmarshal(request, req); err != nil {
 		return fault.Wrap(fault.Invalid, err, "decode the request")
 	}
-	if err := checkHostJoin(ctx, req); err != nil || len(req.GetServices()) == 0 {
+	err := judgeHost(callerOf(ctx), identitypb.IdentityService_CreateJoinToken_FullMethodName, req)
+	if err != nil || len(req.GetServices()) == 0 {
 		return err
 	}
 	conn, err := s.deps.Dial(discovery)

@@ -94,9 +94,10 @@ func (s *Service) admit(ctx context.Context, method string, call func(context.Co
 			return err
 		}
 		who = caller.id
-		if ctx, err = admitHost(ctx, caller, method); err != nil {
+		if err := judgeHost(caller, method, nil); err != nil {
 			return err
 		}
+		ctx = withCaller(ctx, caller)
 		ctx = rpc.WithPrincipal(rpc.WithCaller(ctx, rpc.Caller{Principal: who}), who)
 	}
 	return call(ctx)
