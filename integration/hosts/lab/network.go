@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -150,9 +151,19 @@ func sweep(ctx context.Context) error {
 		if m == nil {
 			continue
 		}
-		if _, err := os.Stat("/proc/" + m[1]); errors.Is(err, os.ErrNotExist) {
+		if !runs(m[1]) {
 			errs = append(errs, remove(ctx, e.Name()))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// runs says whether a process is there and has not ended: one that nobody waits for stays as a zombie.
+func runs(pid string) bool {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return false
+	}
+	state := stat[bytes.LastIndexByte(stat, ')')+1:] // behind the name, which may hold anything
+	return !bytes.HasPrefix(bytes.TrimSpace(state), []byte("Z"))
 }
