@@ -258,9 +258,9 @@ func (c *Client) news(sent wishes) *configpb.Subscribe {
 			out.Add = append(out.Add, s)
 		}
 	}
-	for a := range c.places {
+	for a, p := range c.places {
 		if _, ok := sent.addresses[a]; !ok {
-			sent.addresses[a] = struct{}{}
+			sent.addresses[a], p.asked = struct{}{}, time.Now()
 			out.AddAddresses = append(out.AddAddresses, a.String())
 		}
 	}

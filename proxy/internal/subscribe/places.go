@@ -12,12 +12,21 @@ const (
 	maxPlaces = 1024
 	// placeIdle is how long an address stays wanted that nobody calls.
 	placeIdle = 10 * time.Minute
+	// answerWithin is how long a distributor is waited for. One that says nothing, because it is older or overloaded, costs the
+	// first connections that time, not every one.
+	answerWithin = time.Second
 )
 
 // place is an IP address of which it is wanted what the mesh has there.
 type place struct {
 	wish
-	used time.Time
+	used  time.Time
+	asked time.Time // when the distributor was last asked; zero: not yet
+}
+
+// hopeless says that nobody is to be waited for; the caller holds mu.
+func (c *Client) hopeless(p *place) bool {
+	return !c.connected || !p.asked.IsZero() && time.Since(p.asked) >= answerWithin
 }
 
 // Address asks what the mesh has at an IP address, if that has not happened yet, and keeps it wanted for a while. The channel is
@@ -33,7 +42,7 @@ func (c *Client) Address(addr netip.Addr) <-chan struct{} {
 		p = c.newPlace(addr)
 	}
 	p.used = time.Now()
-	if !p.answered && !c.connected {
+	if !p.answered && c.hopeless(p) {
 		return closed()
 	}
 	return p.done

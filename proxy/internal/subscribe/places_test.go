@@ -110,6 +110,28 @@ func TestAddressDoesNotWaitForADistributorThatIsAway(t *testing.T) {
 	})
 }
 
+func TestAddressWaitsForASilentDistributorOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, t.TempDir(), 1)
+		defer r.stop()
+		st := r.next()
+		st.Update(first())
+		r.Address(somewhere)
+		st.Next() // the subscription, which is not answered
+		if isClosed(r.Address(somewhere)) {
+			t.Error("does not wait at first")
+		}
+		time.Sleep(answerWithin)
+		if !isClosed(r.Address(somewhere)) {
+			t.Error("waits for who has said nothing")
+		}
+		st.Update(&configpb.Update{Resources: []*configpb.Resource{nothingAt(somewhere)}, Current: true})
+		if _, known := r.holder.Load().Addresses[somewhere]; !known {
+			t.Error("a late answer does not count")
+		}
+	})
+}
+
 func TestAddressesSurviveARestartAndAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
