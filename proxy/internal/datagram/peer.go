@@ -46,9 +46,9 @@ func (s *Stream) Send(frames []byte) (int, error) {
 	return 0, err
 }
 
-// Receive reads frames. It holds four kilobytes while nothing comes, and closes the connection in the end.
+// Receive reads frames. It holds four kilobytes while nothing comes.
 func (s *Stream) Receive(deliver func([]byte)) error {
-	defer s.conn.Close()
+	defer func() { s.conn.Discard(len(s.conn.Buffered())) }() // the buffer goes back
 	for {
 		f, n, err := Next(s.conn.Buffered())
 		switch {

@@ -142,11 +142,22 @@ func (s *Session) send(peer Peer) {
 		s.queue.release(c)
 		if err != nil {
 			s.lost.datagrams.Add(int64(c.datagrams))
-			s.end(flow.ReasonOf(err, s.broken(err)), err)
-			break
+			s.unsent(peer, err)
+			return
 		}
 	}
 	peer.Goodbye(s.why())
+}
+
+// unsent ends the session because nothing can be sent any more. An error that is not our own may only mean that the other side
+// has ended it: its last word, which says more, may still be on the way.
+func (s *Session) unsent(peer Peer, err error) {
+	if reason := flow.ReasonOf(err, flow.None); reason != flow.None {
+		s.end(reason, err)
+		peer.Goodbye(reason)
+		return
+	}
+	time.AfterFunc(goodbyeLimit, func() { s.end(s.broken(err), err) })
 }
 
 // broken is the reason of an error that has none.

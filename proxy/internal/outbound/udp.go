@@ -50,10 +50,22 @@ func (c *carrier) Carry(ctx context.Context, session *datagram.Session) flow.Rea
 	}
 	latency := time.Since(rec.Start)
 	reason := session.Relay(peer, datagram.Reply(c.packets, session), &rec)
-	// A program that nobody listens for, or a sidecar that ends, is as good as an endpoint that cannot be connected.
-	gone := reason == flow.Connect || reason == flow.Draining
-	d.Settle(forward.Outcome{Latency: latency, Failed: gone || reason == flow.UpstreamReset || reason == flow.Timeout, ConnectFailed: gone})
+	d.Settle(outcome(reason, latency))
 	return reason
+}
+
+// outcome is what the end of a session says of its endpoint.
+func outcome(reason flow.Reason, latency time.Duration) forward.Outcome {
+	switch reason {
+	case flow.None:
+		return forward.Outcome{Latency: latency}
+	case flow.Denied, flow.Plaintext:
+		return forward.Outcome{Abandoned: true} // it was quick, but no better for it
+	case flow.Connect, flow.Draining, flow.NotReady:
+		// Where nobody listens, or a sidecar ends or has just begun, nothing is to be had, as if it could not be connected.
+		return forward.Outcome{Failed: true, ConnectFailed: true}
+	}
+	return forward.Outcome{Latency: latency, Failed: true}
 }
 
 // Refused records that there is no room.
