@@ -164,7 +164,9 @@ func readPorts(dir *statedir.Dir, log *zap.Logger) ports {
 		err = json.Unmarshal(raw, &p)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		log.Warn("ports of the last run are not known", zap.Error(err))
+		log.Warn("ports of the last run are not known, other ports are used: who was told those must be started again",
+			zap.String("file", dir.Path(statedir.Ports)), zap.Error(err))
+		return ports{}
 	}
 	return p
 }

@@ -89,7 +89,8 @@ func (p *Proxy) assemble(dir *statedir.Dir) (_ *sidecar, err error) {
 	}
 	if err := s.config.Restore(); err != nil {
 		// What is stored is a help, not a condition: with a control plane all of it comes anew.
-		p.log.Warn("stored configuration is not used", zap.Error(err))
+		p.log.Warn("stored configuration is not used: requests are answered not_ready until the distributor is reached, which sends all of it",
+			zap.String("file", dir.Path(statedir.Snapshot)), zap.Error(err))
 	}
 	if s.listeners, err = listen(p.cfg, s.space, dir, p.log); err != nil {
 		return nil, err

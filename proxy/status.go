@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weft-mesh/weft/internal/buildinfo"
 	"github.com/weft-mesh/weft/proxy/internal/admin"
@@ -33,6 +34,9 @@ func (s *sidecar) started() error {
 func (s *sidecar) ready() error {
 	if err := s.started(); err != nil {
 		return err
+	}
+	if end := s.identity.Expiry(); !time.Now().Before(end) {
+		return fmt.Errorf("the identity ran out at %s: start this sidecar with a new join token", end.Format(time.RFC3339))
 	}
 	if len(s.cfg.Services) == 0 {
 		return nil

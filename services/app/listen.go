@@ -22,9 +22,10 @@ func (p *process) listen(ctx context.Context, b Build) (*unit, error) {
 	}
 	u := &unit{
 		name: b.Name, build: b, log: p.Log.Named(b.Name), trust: spiffe.NewSource(nil), memory: rpc.NewMemory(),
-		metrics: newRegistry(), local: p.unit, bundled: &p.bundled, td: p.trustDomain,
+		local: p.unit, bundled: &p.bundled, td: p.trustDomain,
 		extra: map[string]net.Listener{}, conns: map[string]*grpc.ClientConn{},
 	}
+	u.metrics = newRegistry(u.trust)
 	if err := p.bind(ctx, u, port); err != nil {
 		return nil, err
 	}

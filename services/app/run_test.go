@@ -92,7 +92,7 @@ func TestPortsFileAndPages(t *testing.T) {
 	if diff := cmp.Diff([]string{r.ports[app.Policy].GRPC}, gateway.env.Settings.AddressesOf(app.Policy)); diff != "" {
 		t.Errorf("addresses that services are told (-want +got):\n%s", diff)
 	}
-	for path, want := range map[string]string{"/readyz": "ok", "/healthz": "ok", "/metrics": "go_goroutines"} {
+	for path, want := range map[string]string{"/readyz": "ok", "/healthz": "ok", "/metrics": "weft_svid_expiry_timestamp_seconds "} {
 		if code, body := page(t, r.ports[app.Policy].Admin, path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("GET %s = %d %q, want %q", path, code, body, want)
 		}

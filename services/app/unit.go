@@ -223,8 +223,13 @@ func (u *unit) close() {
 	_ = u.memory.Close()
 }
 
-func newRegistry() *prometheus.Registry {
+// newRegistry makes a service's registry; trust is where its SVID is.
+func newRegistry(trust *spiffe.Source) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&expiryCollector{trust: trust, desc: prometheus.NewDesc("weft_svid_expiry_timestamp_seconds",
+			"When this service's own SVID expires, in Unix time; absent without one.", nil, nil)},
+	)
 	return r
 }

@@ -104,6 +104,9 @@ func (v *view) checkSVID(subject string, c *configpb.SidecarStatus) {
 	switch slack := v.svidTTL / 20; {
 	case left <= 0:
 		v.fail(subject, remedy+"; then start the program again with a new join token", "its SVID ran out %s ago", -left.Round(time.Second))
+	case left < v.svidTTL/3:
+		v.warn(subject, remedy+" before then: it is refused by every peer afterwards, and needs a new join token",
+			"its SVID has less than a third of its life left and was not renewed; it runs out in %s", left.Round(time.Second))
 	case left < v.svidTTL/2-slack:
 		v.warn(subject, remedy, "its SVID is past half of its life and was not renewed; %s are left", left.Round(time.Second))
 	}

@@ -123,6 +123,7 @@ func TestFindings(t *testing.T) {
 			c.Nacks = []*configpb.Nack{{Resource: "access", Error: "unknown field"}}
 		})}, "refuses access: unknown field"},
 		{"not renewed", view{status: connected(20*time.Hour, nil)}, "past half of its life"},
+		{"long not renewed", view{status: connected(15*time.Hour, nil)}, "less than a third of its life left and was not renewed; it runs out in 15h0m0s"},
 		{"run out", view{status: connected(-time.Minute, nil)}, "ran out 1m0s ago"},
 		{"no endpoints", view{services: []model.Service{shop}}, "has no endpoints"},
 		{"no accounts", view{services: []model.Service{{Meta: meta("shop")}}}, "allows no account"},

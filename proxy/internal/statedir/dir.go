@@ -3,6 +3,8 @@ package statedir
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +22,9 @@ const (
 	Ports       = "ports.json"
 	lockFile    = "lock"
 )
+
+// ErrExposed says that other users of the machine may have changed a file, or read a key.
+var ErrExposed = errors.New("it is open to other users of this machine, who may have changed or read it")
 
 // ErrLocked says that another sidecar uses the directory.
 var ErrLocked = errors.New("another sidecar is running with this state directory")
@@ -78,13 +83,34 @@ func (d *Dir) Close() error { return d.lock.Close() }
 // Path is the full path of a file in the directory.
 func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
 
-// Read reads a file; the error is os.ErrNotExist when it is not there.
+// Read reads a file; the error is os.ErrNotExist when it is not there, and ErrExposed when others could write it or, if it is
+// a key, read it: what it says is not trusted then, although the directory should have kept them out.
 func (d *Dir) Read(name string) ([]byte, error) {
-	raw, err := os.ReadFile(d.Path(name))
+	raw, err := d.read(name)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return raw, nil
+}
+
+func (d *Dir) read(name string) ([]byte, error) {
+	f, err := os.Open(d.Path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	others := fs.FileMode(0o022)
+	if name == Key || name == NextKey {
+		others = 0o077
+	}
+	if mode := info.Mode().Perm(); mode&others != 0 {
+		return nil, fmt.Errorf("%w: its mode is %04o, not 0600", ErrExposed, mode)
+	}
+	return io.ReadAll(f)
 }
 
 // Write replaces a file in one step that survives a crash: whoever reads sees the old content or the new one.

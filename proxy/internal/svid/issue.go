@@ -114,7 +114,7 @@ func (m *Manager) accept(answer *identitypb.IssueX509SVIDResponse, key *ecdsa.Pr
 	}
 	m.renewAt = m.renewAt.Add(jitter(time.Until(m.renewAt)))
 	m.source.Set(next)
-	m.stamp.Saved = time.Now().UTC()
+	m.stamp.Saved, m.stamp.SPIFFEID = time.Now().UTC(), next.ID.String()
 	if err := errors.Join(save(m.dir, next), writeStamp(m.dir, m.stamp)); err != nil {
 		m.log.Error("cannot save identity", zap.Error(err)) // it works on without the files
 	}

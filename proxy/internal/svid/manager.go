@@ -67,18 +67,18 @@ func Open(cfg Config, dir *statedir.Dir, log *zap.Logger) (*Manager, error) {
 			return m, m.useToken(token, stampErr)
 		}
 	}
-	if errors.Is(stampErr, ErrNothing) {
-		return nil, errors.New("no join token is given and no identity is stored: get a token with `weft token join`, or start the program with `weft run`")
-	}
 	if stampErr != nil {
-		return nil, fmt.Errorf("start from the state directory: %w", stampErr)
+		return nil, refused(dir, stampErr)
 	}
-	return m, m.useStored()
+	if err := m.useStored(); err != nil {
+		return nil, refused(dir, err)
+	}
+	return m, nil
 }
 
 func (m *Manager) useToken(token jointoken.Token, stampErr error) error {
 	if stampErr != nil && !errors.Is(stampErr, ErrNothing) {
-		m.log.Warn("stored identity is replaced", zap.Error(stampErr))
+		m.log.Warn("stored identity is not used; the join token gets another one", zap.Error(stampErr))
 	}
 	if token.Expired(time.Now()) {
 		return fmt.Errorf("%s has expired: get a new one with `weft token join`", token)
@@ -96,13 +96,16 @@ func (m *Manager) useToken(token jointoken.Token, stampErr error) error {
 func (m *Manager) useStored() error {
 	td, err := spiffeid.TrustDomainFromString(m.stamp.TrustDomain)
 	if err != nil {
-		return fmt.Errorf("%w: trust domain: %w", ErrCorrupt, err)
+		return fmt.Errorf("%w: %s: trust domain: %w", ErrCorrupt, statedir.Stamp, err)
 	}
 	m.td = td
 	m.override()
 	material, err := load(m.dir, td, m.cfg.Namespace, time.Now())
 	if err != nil {
-		return fmt.Errorf("start from the state directory: %w: get a new token with `weft token join`", err)
+		return err
+	}
+	if id := material.ID.String(); m.stamp.SPIFFEID != "" && m.stamp.SPIFFEID != id {
+		return fmt.Errorf("%w: %s is %q, %s is of %q", ErrForeign, statedir.Certificate, id, statedir.Stamp, m.stamp.SPIFFEID)
 	}
 	m.renewAt = halfLife(material)
 	m.source.Set(material)
@@ -182,6 +185,13 @@ func (m *Manager) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		m.watch(ctx)
+	}()
+	defer func() { cancel(); <-watched }()
 	for {
 		m.mu.Lock()
 		wait := time.Until(m.renewAt)

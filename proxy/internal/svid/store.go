@@ -37,7 +37,11 @@ func load(dir *statedir.Dir, td spiffeid.TrustDomain, namespace string, now time
 	if err != nil {
 		return nil, err
 	}
-	return check(td, namespace, chain, x509bundle.FromX509Authorities(td, authorities), key, now)
+	material, err := check(td, namespace, chain, x509bundle.FromX509Authorities(td, authorities), key, now)
+	if err != nil {
+		return nil, fmt.Errorf("%s with %s: %w", statedir.Certificate, statedir.Bundle, err)
+	}
+	return material, nil
 }
 
 // check makes material of an SVID if it is what this sidecar may use.
@@ -89,7 +93,7 @@ func readKey(dir *statedir.Dir, leaf *x509.Certificate) (*ecdsa.PrivateKey, erro
 			return key, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: there is no key that fits the certificate", ErrCorrupt)
+	return nil, fmt.Errorf("%w: %s is missing or not the key of %s", ErrCorrupt, statedir.Key, statedir.Certificate)
 }
 
 // parseKey keeps the parser's errors, which say nothing of the content.
