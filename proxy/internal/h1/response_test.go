@@ -106,3 +106,45 @@ func TestSwitchOnlyToWhatWasAsked(t *testing.T) {
 		}
 	}
 }
+
+// FuzzResponse checks that what is composed from a response is accepted by the previous hop and means the same there: the same
+// status, body and length, and never a switch to what was not asked for.
+func FuzzResponse(f *testing.F) {
+	for _, seed := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
+		"HTTP/1.0 200\r\nConnection: keep-alive, x\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat/2\r\nUpgrade: websocket\r\n\r\n",
+		"HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: h2c, a\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+		"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\nweft-error: x\r\n\r\n",
+	} {
+		f.Add([]byte(seed), false)
+	}
+	const asked = "websocket, chat/2"
+	f.Fuzz(func(t *testing.T, raw []byte, head bool) {
+		method := map[bool]string{true: "HEAD", false: "GET"}[head]
+		end, _, err := HeadEnd(raw, 0)
+		if err != nil || end == 0 {
+			return
+		}
+		var r, again Response
+		if r.Parse(raw[:end], []byte(method)) != nil || r.Status == 101 && !r.SwitchedTo([]byte(asked)) {
+			return
+		}
+		framing := r.Body
+		if framing == UntilClose {
+			framing = Chunked
+		}
+		out := AppendResponse(nil, &r, ResponseEdit{Body: framing})
+		if end, _, err := HeadEnd(out, 0); err != nil || end != len(out) {
+			t.Fatalf("composed %q: head of %d bytes, %v", out, end, err)
+		}
+		if err := again.Parse(out, []byte(method)); err != nil {
+			t.Fatalf("composed %q: %v", out, err)
+		}
+		if again.Status != r.Status || again.Body != framing || framing == Sized && again.Length != r.Length ||
+			again.Informational() != r.Informational() || r.Status == 101 && !again.SwitchedTo([]byte(asked)) || again.MeshError() != nil {
+			t.Fatalf("%q became %q", raw[:end], out)
+		}
+	})
+}

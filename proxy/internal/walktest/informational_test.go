@@ -105,7 +105,7 @@ func TestR8_ContinueIsTheServersWord(t *testing.T) {
 				t.Errorf("%d bytes: got %v, then %d %q", size, *got, resp.StatusCode, body)
 			}
 		}
-		for i, rec := range w.from.Records.Wait(2) {
+		for i, rec := range w.records.Wait(2) {
 			if rec.Reason != flow.None || rec.BytesSent != []int64{10, 300_000}[i] {
 				t.Errorf("record %+v", rec)
 			}
@@ -134,7 +134,7 @@ func TestR8_FinalStatusInsteadOfContinue(t *testing.T) {
 				t.Errorf("got %d %q", resp.StatusCode, body)
 			}
 		}
-		for _, rec := range w.from.Records.Wait(2) {
+		for _, rec := range w.records.Wait(2) {
 			if rec.Status != 413 || rec.BytesSent != 0 || rec.Reason != flow.None {
 				t.Errorf("record %+v", rec)
 			}

@@ -49,7 +49,7 @@ func TestR8_TrailersBothWays(t *testing.T) {
 				t.Errorf("a program speaks for a sidecar: %v", resp.Trailer)
 			}
 		}
-		for _, rec := range w.from.Records.Wait(2) {
+		for _, rec := range w.records.Wait(2) {
 			if rec.Reason != flow.None {
 				t.Errorf("record %+v", rec)
 			}

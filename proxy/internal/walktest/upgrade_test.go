@@ -43,7 +43,7 @@ func TestR8_AnyProtocolWithHalfClose(t *testing.T) {
 			t.Errorf("got %d bytes, want %d, %v", len(got), len(want), err)
 		}
 		c.Close()
-		if rec := w.from.Records.Wait(1)[0]; rec.Status != 101 || rec.Reason != flow.None || rec.BytesSent != 100_005 || rec.BytesReceived != 100_011 {
+		if rec := w.records.Wait(1)[0]; rec.Status != 101 || rec.Reason != flow.None || rec.BytesSent != 100_005 || rec.BytesReceived != 100_011 {
 			t.Errorf("record %+v", rec)
 		}
 	})
@@ -104,10 +104,10 @@ func TestR8_ConnectIsRefused(t *testing.T) {
 		walks(t, table.HTTP, handler(echo), func(t *testing.T, w *walk) {
 			got := exchange(t, w.addr, "CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\nGET /private HTTP/1.1\r\nHost: a\r\n\r\n")
 			if !strings.HasPrefix(got, "HTTP/1.1 405 Method Not Allowed\r\n") || !strings.Contains(got, "\r\nAllow: GET, ") ||
-				!strings.Contains(got, "reason=tunnel, ") || !strings.Contains(got, "\r\n\r\nweft outbound: tunnel: CONNECT is not served") {
+				!strings.Contains(got, "reason=tunnel, ") || !strings.Contains(got, "\r\n\r\nweft "+w.hop+": tunnel: CONNECT is not served") {
 				t.Errorf("got %q", got)
 			}
-			if rec := w.from.Records.Wait(1)[0]; rec.Reason != flow.Tunnel || rec.Tries != 0 {
+			if rec := w.records.Wait(1)[0]; rec.Reason != flow.Tunnel || rec.Tries != 0 {
 				t.Errorf("record %+v", rec)
 			}
 		})
@@ -119,11 +119,11 @@ func TestR8_ConnectIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			walks(t, table.HTTP2, handler2(echo), func(t *testing.T, w *walk) {
 				head, body := ask2(t, w.addr, append([]string{":method", "CONNECT", ":authority", "other:443"}, more...)...)
-				if head[":status"] != "405" || !strings.HasPrefix(head["allow"], "GET, ") || !strings.HasPrefix(head["weft-error"], "hop=outbound, reason=tunnel, ") ||
-					!strings.HasPrefix(body, "weft outbound: tunnel: CONNECT is not served") {
+				if head[":status"] != "405" || !strings.HasPrefix(head["allow"], "GET, ") || !strings.HasPrefix(head["weft-error"], "hop="+w.hop+", reason=tunnel, ") ||
+					!strings.HasPrefix(body, "weft "+w.hop+": tunnel: CONNECT is not served") {
 					t.Errorf("got %v %q", head, body)
 				}
-				if rec := w.from.Records.Wait(1)[0]; rec.Reason != flow.Tunnel || rec.Tries != 0 {
+				if rec := w.records.Wait(1)[0]; rec.Reason != flow.Tunnel || rec.Tries != 0 {
 					t.Errorf("record %+v", rec)
 				}
 			})

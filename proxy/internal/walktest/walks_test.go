@@ -1,6 +1,7 @@
 package walktest
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"testing"
@@ -8,31 +9,47 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
 
-// walk is one way from a client's program to another program: by the outbound sidecar alone, or by a pair of sidecars and
-// mutual TLS.
+// walk is one way from a client's program to another program.
 type walk struct {
-	mesh *Mesh
-	from *Client
-	to   *Workload // nil without a sidecar at the far end
-	addr string    // where the client's program calls
+	mesh    *Mesh
+	to      *Workload // the sidecar at the far end; nil without one
+	addr    string    // where the client's program calls
+	mtls    bool
+	records *Records                    // of the first sidecar on the way
+	drain   func(context.Context) error // of that one
+	dialled func() uint64               // how many connections that one has made by HTTP/1.1; nil: it does not say
+	hop     string                      // its name in weft-error
+	host    string                      // what it calls a program whose client names no host
 }
 
-// walks runs a test over both ways to app.
+// walks runs a test over every way to app: by the outbound sidecar alone, by the plaintext port of the inbound sidecar alone, and
+// by both with mutual TLS between them.
 func walks(t *testing.T, protocol table.Protocol, app func(*testing.T) net.Addr, test func(*testing.T, *walk)) {
-	for _, paired := range []bool{false, true} {
-		name := map[bool]string{false: "to the app", true: "mTLS pair"}[paired]
-		t.Run(name, func(t *testing.T) {
-			w := &walk{mesh: New(t)}
-			w.mesh.Service("web", protocol)
-			if paired {
-				w.to = w.mesh.Workload("web", "web-1", app(t), w.mesh.Allow("shop"))
-			} else {
-				w.mesh.Add(Plain("web", "web-1", app(t)))
-			}
-			w.from = w.mesh.Client("shop")
-			w.addr = w.from.Upstream("web")
-			test(t, w)
-		})
+	t.Run("outbound to the app", func(t *testing.T) {
+		m := New(t)
+		m.Service("web", protocol)
+		m.Add(Plain("web", "web-1", app(t)))
+		test(t, m.walkFrom("shop", nil))
+	})
+	t.Run("plaintext to inbound", func(t *testing.T) {
+		m := New(t)
+		m.Service("web", protocol)
+		to := m.Workload("web", "web-1", app(t), &table.Access{Open: true})
+		test(t, &walk{mesh: m, to: to, addr: to.Plain, records: to.Records, drain: to.Inbound.Drain, hop: "inbound", host: "localhost"})
+	})
+	t.Run("mTLS pair", func(t *testing.T) {
+		m := New(t)
+		m.Service("web", protocol)
+		test(t, m.walkFrom("shop", m.Workload("web", "web-1", app(t), m.Allow("shop"))))
+	})
+}
+
+// walkFrom is a way that begins at an account's outbound sidecar.
+func (m *Mesh) walkFrom(account string, to *Workload) *walk {
+	c := m.Client(account)
+	return &walk{
+		mesh: m, to: to, addr: c.Upstream("web"), mtls: to != nil, records: c.Records, drain: c.Outbound.Drain,
+		dialled: c.Outbound.Connections().Dialled.Load, hop: "outbound", host: "web.default",
 	}
 }
 
