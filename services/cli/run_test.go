@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -64,6 +65,24 @@ func TestC9_RunWithoutAControlPlane(t *testing.T) {
 				t.Errorf("code %d, %v, said %q; want %d and something with %q", code, err, out.String(), tc.code, tc.says)
 			}
 		})
+	}
+}
+
+// TestC16_ASilentGatewayDoesNotHoldAStart: a control plane whose host takes connections and says nothing is away as well; a
+// program with an identity does not wait for the command's time limit, which here is longer than any test.
+func TestC16_ASilentGatewayDoesNotHoldAStart(t *testing.T) {
+	t.Setenv("WEFT_TOKEN", "none")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var out bytes.Buffer
+	o := &options{streams: Streams{Err: &out}, gateway: ln.Addr().String(), namespace: "default", timeout: 24 * time.Hour, dataDir: t.TempDir()}
+	dir := keep(t, "spiffe://weft.local/ns/default/sa/me", time.Now().Add(time.Hour))
+	token, code, err := o.joinToken(t.Context(), &runFlags{account: "me", stateDir: dir}, nil)
+	if token != "" || code != 0 || err != nil || !strings.Contains(out.String(), "starts from "+dir) {
+		t.Errorf("token %q, code %d, %v, said %q", token, code, err, out.String())
 	}
 }
 

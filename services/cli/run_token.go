@@ -56,13 +56,12 @@ func (o *options) joinToken(ctx context.Context, f *runFlags, signals <-chan os.
 // tryJoinToken asks once. With a stored identity to fall back on it does not wait long: a host that cannot be reached at all
 // gives no answer, and the program should not have to wait for that.
 func (o *options) tryJoinToken(ctx context.Context, req *identitypb.CreateJoinTokenRequest, stored bool) (*identitypb.CreateJoinTokenResponse, error) {
+	quick := *o
 	if stored {
 		const enough = 500 * time.Millisecond
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, enough)
-		defer cancel()
+		quick.timeout = min(o.timeout, enough)
 	}
-	return o.createJoinToken(ctx, req, "")
+	return quick.createJoinToken(ctx, req, "")
 }
 
 // storedIdentity is the path of the SPIFFE ID in a state directory's SVID; empty when there is none that is still good. The
