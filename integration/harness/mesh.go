@@ -361,3 +361,11 @@ func (m *Mesh) Logs() string {
 	}
 	return b.String()
 }
+
+// Gateways are the gRPC addresses of all replicas of the gateway, comma-separated.
+func (m *Mesh) Gateways() string {
+	if !m.opts.Split {
+		return fmt.Sprintf("127.0.0.1:%d", m.instances[0].port)
+	}
+	return strings.Join(m.addresses("gateway"), ",")
+}

@@ -24,6 +24,7 @@ type metrics struct {
 	compile     prometheus.Histogram
 	connected   *prometheus.GaugeVec
 	resets      *prometheus.CounterVec
+	restored    *prometheus.CounterVec
 	rejected    *prometheus.CounterVec
 }
 
@@ -57,6 +58,9 @@ func newMetrics() *metrics {
 		resets: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weft_distributor_resets_total", Help: "Times that a source had to send everything again.",
 		}, []string{"source"}),
+		restored: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weft_distributor_other_epoch_sidecars_total", Help: "Sidecars that came with a state of another history: the source's store was restored or made anew, and they were sent what differs.",
+		}, []string{"source"}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weft_distributor_rejected_objects_total", Help: "Objects of sources that could not be read.",
 		}, []string{"kind"}),
@@ -65,7 +69,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) collectors(behind func() int) []prometheus.Collector {
 	return []prometheus.Collector{
-		m.streams, m.updates, m.acks, m.nacks, m.propagation, m.compile, m.connected, m.resets, m.rejected,
+		m.streams, m.updates, m.acks, m.nacks, m.propagation, m.compile, m.connected, m.resets, m.restored, m.rejected,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "weft_distributor_sidecars_behind", Help: "Sidecars with a stream here that have not acknowledged all that concerns them.",
 		}, func() float64 { return float64(behind()) }),
@@ -100,6 +104,9 @@ func (m *metrics) SourceConnected(source string, yes bool) {
 
 // SourceReset implements intake.Observer.
 func (m *metrics) SourceReset(source string) { m.resets.WithLabelValues(source).Inc() }
+
+// OtherEpoch implements fanout.Observer.
+func (m *metrics) OtherEpoch(source string) { m.restored.WithLabelValues(source).Inc() }
 
 // ObjectRejected implements intake.Observer.
 func (m *metrics) ObjectRejected(kind string) { m.rejected.WithLabelValues(kind).Inc() }

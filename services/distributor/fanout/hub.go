@@ -58,6 +58,9 @@ type Observer interface {
 	// UpdateAcked is called for every ack; lag is the time since the oldest change in the update was compiled, zero when the
 	// update carried none.
 	UpdateAcked(lag time.Duration, nacks int)
+	// OtherEpoch is called for every stream of a sidecar that has applied a state of another history than this one's: the store
+	// of that source was restored or made anew.
+	OtherEpoch(source string)
 }
 
 // Deps is what the hub works with.

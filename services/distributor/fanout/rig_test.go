@@ -35,6 +35,7 @@ type nobody struct{}
 func (nobody) StreamsOpen(int)                {}
 func (nobody) UpdateSent()                    {}
 func (nobody) UpdateAcked(time.Duration, int) {}
+func (nobody) OtherEpoch(string)              {}
 
 // replica is one hub behind a real server.
 type replica struct {

@@ -123,6 +123,7 @@ func (h *Hub) waitState(ctx context.Context, s *session) error {
 		changed := h.Changed()
 		if p := h.current.Load(); p != nil {
 			s.ackedGen = p.generation
+			h.countOtherEpochs(s.floor, p.vector)
 			if p.vector.Behind(s.floor) {
 				return nil // what it knows may be old, also of whom the workload belongs to
 			}
@@ -134,6 +135,23 @@ func (h *Hub) waitState(ctx context.Context, s *session) error {
 			return fault.New(fault.Unavailable, "this replica has no complete state yet; try another")
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// countOtherEpochs notes which sources of a sidecar's state cannot be compared with what is here: it is sent whatever differs,
+// also what is older than what it had.
+func (h *Hub) countOtherEpochs(had, now model.Vector) {
+	for _, of := range []struct {
+		source   string
+		had, now string
+	}{
+		{"policy", had.Policy.Epoch, now.Policy.Epoch},
+		{"discovery", had.Discovery.Epoch, now.Discovery.Epoch},
+		{"identity", had.Identity.Epoch, now.Identity.Epoch},
+	} {
+		if of.had != "" && of.now != "" && of.had != of.now {
+			h.deps.Observer.OtherEpoch(of.source)
 		}
 	}
 }
