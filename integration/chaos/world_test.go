@@ -76,10 +76,14 @@ func newWorld(t *testing.T, replicas int, flags ...string) *world {
 		w.program(fmt.Sprintf("reviews-%d", i+1), "--service", "reviews", "--port", port, "--label", "version="+version,
 			"--", filepath.Join(bin, "weft-shop"), "reviews", "--listen", "127.0.0.1:"+port, "--version", version)
 	}
+	for _, name := range []string{"reviews-1", "reviews-2"} {
+		w.eventually(name+" is registered", func() error { return w.has(name) })
+	}
 	w.good, w.other = w.client("good"), w.client("other")
 	for _, address := range []string{w.good, w.other} {
 		w.eventually("first answer", func() error { return ask(t.Context(), address).failure() })
 	}
+	w.whole(sidecars)
 	return w
 }
 
