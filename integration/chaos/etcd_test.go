@@ -135,27 +135,44 @@ func TestC16_QuorumLostAndRegained(t *testing.T) {
 	w.whole(sidecars)
 }
 
-// TestC7_CompactionWhileAWatcherIsAway: a service that finds its history compacted reads everything anew, and says so.
+// TestC7_CompactionWhileAWatcherIsAway: a service that finds its history compacted reads everything anew, says so, and has what
+// changed meanwhile.
 func TestC7_CompactionWhileAWatcherIsAway(t *testing.T) {
+	const key = "/weft/policy/v1/accesspolicies/default/reviews-callers"
 	w := newWorld(t, 1)
+	_, err := w.allow(t.Context(), "good", "other")
+	must(t, err)
+	c := w.etcd(w.Members()[0])
+	allowing, err := c.Get(t.Context(), key)
+	if err != nil || len(allowing.Kvs) != 1 {
+		t.Fatalf("%s: %v, %v", key, allowing, err)
+	}
+	denied, err := w.allow(t.Context(), "good")
+	must(t, err)
+	must(t, w.applied(t.Context(), denied))
 	requests, writes := w.steady(), w.newLedger("write")
 	writes.more(5)
-	must(t, w.Pause("policy-1"))
-	c := w.etcd(w.Members()[0])
-	var last int64
-	for n := range 50 {
-		resp, err := c.Put(t.Context(), fmt.Sprintf("/weft/policy/v1/elsewhere/default/%d", n), "x")
+
+	for _, m := range w.Members() {
+		m.Cut(false)
+	}
+	changed, err := c.Put(t.Context(), key, string(allowing.Kvs[0].Value))
+	must(t, err)
+	last := changed.Header.GetRevision()
+	for range 20 {
+		resp, err := c.Put(t.Context(), "/weft/policy/v1/elsewhere/default/x", "x")
 		must(t, err)
 		last = resp.Header.GetRevision()
 	}
-	_, err := c.Compact(t.Context(), last, clientv3.WithCompactPhysical())
+	_, err = c.Compact(t.Context(), last, clientv3.WithCompactPhysical())
 	must(t, err)
-	for _, m := range w.Members() { // the watches of who is away have to begin anew, behind the compaction
-		m.Cut(false)
-	}
-	must(t, w.Resume("policy-1"))
 	for _, m := range w.Members() {
 		m.Heal()
+	}
+
+	w.eventually("what changed meanwhile is in force", func() error { return ask(t.Context(), w.other).failure() })
+	if w.metric("policy", "weft_policy_watch_resets_total", `reason="too_old"`) == 0 || w.metric("distributor", "weft_distributor_resets_total", `source="policy"`) == 0 {
+		t.Error("the resync is not counted")
 	}
 	writes.more(20)
 	writes.audit()
