@@ -23,6 +23,8 @@ const (
 	silence       = 15 * time.Second
 	answerTimeout = 5 * time.Second
 )
+// window is how much a replica may send before it has been read here.
+const window = 1 << 20
 
 // TLS connects with the given TLS configuration. Proxies from the environment are not used: they are the app's.
 func TLS(config *tls.Config) Connect {
@@ -32,6 +34,10 @@ func TLS(config *tls.Config) Connect {
 			grpc.WithNoProxy(),
 			grpc.WithDisableServiceConfig(),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: silence, Timeout: answerTimeout}),
+			// Windows that adapt are measured by a ping for each message that comes in: on a stream of small ones, and on both
+			// sides, that costs more than the messages.
+			grpc.WithStaticStreamWindowSize(window),
+			grpc.WithStaticConnWindowSize(window),
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: gbackoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		)
 	}

@@ -27,14 +27,20 @@ func newDrain() drain {
 // still time to send a last message.
 func Draining(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errDraining) }
 
-// drainStream ends its context and its receives when the server drains. Sends still work, so that a handler can say goodbye.
-type drainStream struct {
+// contextStream has another context than its stream, which is what interceptors are for: it ends when the server drains. Sends
+// still work then, so that a handler can say goodbye.
+type contextStream struct {
 	grpc.ServerStream
-	ctx   context.Context // replaces the stream's own, which is what interceptors are for
-	drain context.Context
+	ctx context.Context
 }
 
-func (s *drainStream) Context() context.Context { return s.ctx }
+func (s *contextStream) Context() context.Context { return s.ctx }
+
+// drainStream also ends its receives when the server drains.
+type drainStream struct {
+	contextStream
+	drain context.Context
+}
 
 // RecvMsg returns errDraining when the server drains while nothing arrives. The message of that receive must not be used
 // again; generated code makes a new one for each.

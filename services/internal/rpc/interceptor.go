@@ -34,6 +34,7 @@ type chain struct {
 	metrics *metrics
 	drain   context.Context
 	rule    func(method string) Allow
+	leaves  func(method string) bool
 }
 
 func (c *chain) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
@@ -62,7 +63,10 @@ func (c *chain) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 		if err != nil {
 			return err
 		}
-		return handler(srv, &drainStream{ServerStream: ss, ctx: ctx, drain: c.drain})
+		if c.leaves(info.FullMethod) {
+			return handler(srv, &contextStream{ServerStream: ss, ctx: ctx})
+		}
+		return handler(srv, &drainStream{contextStream: contextStream{ServerStream: ss, ctx: ctx}, drain: c.drain})
 	})
 	err = c.finish(ctx, info.FullMethod, err)
 	c.metrics.stream(info.FullMethod, status.Code(err))

@@ -82,13 +82,14 @@ func Either(rules ...Allow) Allow {
 
 // Registrar collects services and the rules for their methods. A method without a rule is refused to everybody.
 type Registrar struct {
-	server grpc.ServiceRegistrar
-	rules  map[string]Allow
+	server  grpc.ServiceRegistrar
+	rules   map[string]Allow
+	leaving map[string]bool
 }
 
 // NewRegistrar makes a registrar that adds to server.
 func NewRegistrar(server grpc.ServiceRegistrar) *Registrar {
-	return &Registrar{server: server, rules: map[string]Allow{}}
+	return &Registrar{server: server, rules: map[string]Allow{}, leaving: map[string]bool{}}
 }
 
 // RegisterService makes a Registrar a grpc.ServiceRegistrar, so that generated Register functions take it.
@@ -100,6 +101,10 @@ func (r *Registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 func (r *Registrar) Allow(method string, rule Allow) {
 	r.rules[method] = rule
 }
+
+// Leaves says of a streaming method that its handler returns when its context ends, whatever it is receiving in another
+// goroutine. A receive then lasts until the handler has returned, and costs no goroutine of its own.
+func (r *Registrar) Leaves(method string) { r.leaving[method] = true }
 
 // AllowService sets who may call every method of a service that has no rule of its own.
 func (r *Registrar) AllowService(desc *grpc.ServiceDesc, rule Allow) {

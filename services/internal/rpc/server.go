@@ -25,6 +25,14 @@ import (
 // maxMessage bounds one message either way; a resync of a large catalogue is the largest.
 const maxMessage = 64 << 20
 
+// window is how much one call may send before it has been read; a connection may send four times as much. It is fixed: a window
+// that adapts is measured by a ping for each message that comes in, and on streams of small messages those pings cost more than
+// the messages.
+const window = 256 << 10
+
+// writeBuffer is as much as one TLS record takes: more would only be held by more connections at once.
+const writeBuffer = 16 << 10
+
 // ServerConfig is what a server needs.
 type ServerConfig struct {
 	// Log gets what went wrong inside; never what callers did wrong.
@@ -59,19 +67,27 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	s := &Server{health: health.NewServer(), drain: newDrain()}
 	chain := &chain{log: cfg.Log, trust: cfg.Trust, metrics: metrics, drain: s.drain.ctx}
 	s.grpc = grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(serverTLS(cfg))),
+		grpc.Creds(newPaced(credentials.NewTLS(serverTLS(cfg)))),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: 10 * time.Second, Timeout: 5 * time.Second, MaxConnectionAge: cfg.SVIDTTL / 4, MaxConnectionAgeGrace: cfg.SVIDTTL / 4,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		// A replica has ten thousand connections on which seldom anything happens: what they hold while they rest counts. TLS
+		// buffers records anyway, so that reading needs no buffer of its own; those for writing are lent while there is something.
+		grpc.ReadBufferSize(0),
+		grpc.SharedWriteBuffer(true),
+		grpc.WriteBufferSize(writeBuffer),
+		grpc.StaticStreamWindowSize(window),
+		grpc.StaticConnWindowSize(4*window),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.StatsHandler(connections{}),
 		grpc.UnaryInterceptor(chain.unary),
 		grpc.StreamInterceptor(chain.stream),
 	)
 	s.registrar = NewRegistrar(s.grpc)
-	chain.rule = s.registrar.rule
+	chain.rule, chain.leaves = s.registrar.rule, func(method string) bool { return s.registrar.leaving[method] }
 	s.SetServing(false)
 	grpc_health_v1.RegisterHealthServer(s.registrar, s.health)
 	s.registrar.AllowService(&grpc_health_v1.Health_ServiceDesc, Anyone())
