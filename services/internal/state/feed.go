@@ -118,6 +118,9 @@ func (f *Feed) Ready() error {
 	return fmt.Errorf("the store has not been read yet")
 }
 
+// Seen is the store's number up to which everything is in the mirror. Read before Objects it says what cannot be missing there.
+func (f *Feed) Seen() int64 { return f.at() }
+
 // Stamp makes the revision of a change out of the store's number for it.
 func (f *Feed) Stamp(ctx context.Context, seq int64) (model.Revision, error) {
 	f.mu.RLock()

@@ -163,6 +163,31 @@ func TestFeedNeverGoesBackwards(t *testing.T) {
 	})
 }
 
+// A watcher of one replica learns that nothing happened, up to where a watcher who begins at another replica begins: else
+// what has moved from there to here would wait for the next change.
+func TestFeedTellsThatNothingHappened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, store := t.Context(), memkv.New()
+		mine := kv.Scoped(store, "mine/")
+		must(NewCollection(mine, things()).Create(ctx, named("default", "a", "1")))(t)
+		feed := func() *Feed { return newFeed(mine, 0, func(r string) { t.Errorf("reset: %s", r) }) }
+		f := feed()
+		defer run(t, f)()
+		old := &watcher{}
+		defer follow(t, f, old)()
+		synctest.Wait()
+		must(store.Put(ctx, "theirs/x", []byte{1}, kv.Always()))(t)
+		other, young := feed(), &watcher{}
+		defer run(t, other)()
+		synctest.Wait()
+		defer follow(t, other, young)()
+		synctest.Wait()
+		if !old.at.Reaches(young.at) || old.resets != 1 || len(old.held) != 1 {
+			t.Errorf("the old watcher is at %v, the young one at %v: %+v", old.at, young.at, old)
+		}
+	})
+}
+
 func TestFeedSplitsLongStatesButCompletesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memkv.New()

@@ -94,7 +94,9 @@ func (f *Feed) advance(c *cursor) turn {
 	}
 	first := sort.Search(len(f.log), func(i int) bool { return f.log[i].Revision > c.seq })
 	t := turn{changes: f.log[first:len(f.log):len(f.log)], wait: f.changed}
-	t.send = len(t.changes) > 0 || !c.started
+	// That nothing happened up to a revision is news too: another replica's watcher may know of that revision already, and whoever
+	// moves from there to here would wait for it until something happens.
+	t.send = len(t.changes) > 0 || !c.started || c.seq < f.revision
 	c.seq, c.started = f.revision, true
 	return t
 }
