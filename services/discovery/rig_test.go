@@ -28,6 +28,7 @@ import (
 type rig struct {
 	t     *testing.T
 	store *memkv.Store
+	late  *gate // holds up what replicas hear of the store; nil: nothing is held up
 
 	mu   sync.Mutex
 	live []string
@@ -52,7 +53,7 @@ func (r *rig) start(name string, files ...string) *replica {
 	cfg := Default()
 	cfg.StaticFiles = files
 	s, err := New(cfg, Deps{
-		Log: zap.NewNop(), Store: r.store, Metrics: prometheus.NewRegistry(), Replica: name,
+		Log: zap.NewNop(), Store: r.late.hold(r.store), Metrics: prometheus.NewRegistry(), Replica: name,
 		Peers: func() []string { return r.others(name) }, Gateway: "gateway", Distributor: "distributor",
 	})
 	if err != nil {

@@ -81,6 +81,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 func (s *Service) Register(r *rpc.Registrar) {
 	discoverypb.RegisterDiscoveryServiceServer(r, s.server)
 	r.Allow(discoverypb.DiscoveryService_Register_FullMethodName, rpc.Workloads())
+	r.Leaves(discoverypb.DiscoveryService_Register_FullMethodName)
 	r.Allow(discoverypb.DiscoveryService_Deregister_FullMethodName, rpc.Workloads())
 	r.Allow(discoverypb.DiscoveryService_Watch_FullMethodName, rpc.Services(s.server.deps.Gateway, s.server.deps.Distributor))
 	r.AllowService(&discoverypb.DiscoveryService_ServiceDesc, rpc.Services(s.server.deps.Gateway))

@@ -38,10 +38,11 @@ func (l *leases) patience() time.Duration { return l.server.cfg.Lease + l.server
 // sweep marks workloads whose lease has run out, if it may, and takes the mark back from those that are here after all.
 func (l *leases) sweep(ctx context.Context, now time.Time, may bool) {
 	var all []model.Workload
+	seen := l.server.feed.Seen()
 	for w := range state.Objects(l.server.feed, workloads().State()) {
 		all = append(all, w)
 	}
-	due, returned := l.judge(all, now)
+	due, returned := l.judge(all, seen, now)
 	marks := make([]mark, 0, len(due)+len(returned))
 	for _, w := range returned {
 		marks = append(marks, mark{w, model.WorkloadReady})
@@ -62,8 +63,9 @@ func (l *leases) sweep(ctx context.Context, now time.Time, may bool) {
 	l.apply(ctx, marks)
 }
 
-// judge tells which workloads are due and which ones that are marked are held by a stream here.
-func (l *leases) judge(all []model.Workload, now time.Time) (due, returned []model.Workload) {
+// judge tells which workloads are due and which ones that are marked are held by a stream here. All is what there is at a
+// revision of the store, or later.
+func (l *leases) judge(all []model.Workload, seen int64, now time.Time) (due, returned []model.Workload) {
 	live := map[string]bool{}
 	for _, name := range l.server.deps.Peers() {
 		live[name] = true
@@ -72,7 +74,7 @@ func (l *leases) judge(all []model.Workload, now time.Time) (due, returned []mod
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	suspects := map[model.Key]time.Time{}
-	l.lookForLost(all)
+	l.lookForLost(all, seen)
 	for _, w := range all {
 		here := w.LeaseHolder == me && l.sessions[w.Key] != nil
 		switch {
@@ -96,15 +98,15 @@ func (l *leases) judge(all []model.Workload, now time.Time) (due, returned []mod
 }
 
 // lookForLost ends sessions whose workload has been missing for several sweeps: it was removed in the moment in which the
-// stream found it unchanged. Callers hold mu.
-func (l *leases) lookForLost(all []model.Workload) {
+// stream found it unchanged. A workload that was stored after what this replica has heard of is not missing. Callers hold mu.
+func (l *leases) lookForLost(all []model.Workload, seen int64) {
 	there := make(map[model.Key]bool, len(all))
 	for i := range all {
 		there[all[i].Key] = true
 	}
 	for key, s := range l.sessions {
 		s.missing++
-		if there[key] {
+		if there[key] || s.revision > seen {
 			s.missing = 0
 		}
 		if s.missing >= 3 {
