@@ -87,14 +87,25 @@ func diffIndex(before, now *State) bool {
 }
 
 func diffMap[K comparable](before, now map[K]*Resource) map[K]bool {
+	if same(before, now) {
+		return nil
+	}
 	out := map[K]bool{}
-	for k, r := range before {
-		if differ(r, now[k]) {
+	common := 0
+	for k, r := range now {
+		old := before[k]
+		if old != nil {
+			common++
+		}
+		if differ(old, r) {
 			out[k] = true
 		}
 	}
-	for k, r := range now {
-		if differ(before[k], r) {
+	if common == len(before) { // nothing has gone
+		return out
+	}
+	for k := range before {
+		if now[k] == nil {
 			out[k] = true
 		}
 	}

@@ -13,28 +13,38 @@ func Next(before *State, w *World) *State {
 	if before == nil || before.world.Bundle.TrustDomain != w.Bundle.TrustDomain {
 		before = &State{world: &World{Bundle: &Bundle{}}}
 	}
+	t := touched(before.world, w)
 	s := &State{
 		world:     w,
 		mesh:      keep(before.mesh, w.mesh()),
 		bundle:    keep(before.bundle, w.bundle()),
 		egress:    keep(before.egress, w.egress()),
 		closed:    keep(before.closed, w.defaultAccess()),
-		services:  maps.Clone(before.services),
-		endpoints: maps.Clone(before.endpoints),
-		inbound:   maps.Clone(before.inbound),
-		access:    maps.Clone(before.access),
+		services:  writable(before.services, t.bodies),
+		endpoints: writable(before.endpoints, t.endpoints),
+		inbound:   writable(before.inbound, t.inbound),
+		access:    writable(before.access, t.access),
+		members:   before.members,
 		index:     before.index,
 	}
-	if s.services == nil {
-		s.services, s.endpoints = map[model.Key]*Resource{}, map[model.Key]*Resource{}
-		s.inbound, s.access = map[model.Key]*Resource{}, map[Account]*Resource{}
-	}
-	t := touched(before.world, w)
-	s.compileServices(before, t)
+	s.compileMembers(before, t)
+	s.compileServices(t)
 	s.compileInbound(t)
 	s.compileAccess(t)
 	s.compileIndex(before, t)
 	return s
+}
+
+// writable is a copy when some of it is compiled anew, and else the same map.
+func writable[K comparable, V any](before map[K]V, touched map[K]bool) map[K]V {
+	switch {
+	case before == nil:
+		return map[K]V{}
+	case len(touched) == 0:
+		return before
+	default:
+		return maps.Clone(before)
+	}
 }
 
 // keep returns the resource before when nothing about the new one differs, so that whoever holds it sees the same pointer; a
@@ -53,7 +63,57 @@ func keep(before, now *Resource) *Resource {
 // put stores a fresh resource under its key.
 func put[K comparable](m map[K]*Resource, k K, now *Resource) { m[k] = keep(m[k], now) }
 
-func (s *State) compileServices(before *State, t *touch) {
+// compileMembers keeps the lists of who wants to be an endpoint of which service, so that a workload that changes costs what
+// its services are, and not what the mesh is. The lists are in no order.
+func (s *State) compileMembers(before *State, t *touch) {
+	if len(t.inbound) == 0 && s.members != nil {
+		return
+	}
+	s.members = maps.Clone(before.members)
+	if s.members == nil {
+		s.members = map[model.Key][]*model.Workload{}
+	}
+	fresh := map[model.Key]bool{} // lists that belong to this state only
+	edit := func(k model.Key, f func([]*model.Workload) []*model.Workload) {
+		list := s.members[k]
+		if !fresh[k] {
+			list, fresh[k] = slices.Clone(list), true
+		}
+		if s.members[k] = f(list); len(s.members[k]) == 0 {
+			delete(s.members, k)
+		}
+	}
+	for key := range t.inbound {
+		if was := before.world.Workloads[key]; was != nil {
+			for k := range servicesOf(was) {
+				edit(k, func(list []*model.Workload) []*model.Workload {
+					return slices.DeleteFunc(list, func(wl *model.Workload) bool { return wl == was })
+				})
+			}
+		}
+		if now := s.world.Workloads[key]; now != nil {
+			for k := range servicesOf(now) {
+				edit(k, func(list []*model.Workload) []*model.Workload { return append(list, now) })
+			}
+		}
+	}
+}
+
+func (s *State) compileServices(t *touch) {
+	w := s.world
+	if len(t.bodies) > 0 {
+		s.compileBodies(t)
+	}
+	for k := range t.endpoints {
+		if svc := w.Services[k]; svc != nil {
+			put(s.endpoints, k, w.endpoints(svc, s.members[k]))
+		} else {
+			delete(s.endpoints, k)
+		}
+	}
+}
+
+func (s *State) compileBodies(t *touch) {
 	w := s.world
 	routes := map[model.Key][]*model.Route{}
 	for _, r := range w.Routes {
@@ -66,21 +126,6 @@ func (s *State) compileServices(before *State, t *touch) {
 			put(s.services, k, w.service(svc, routes[k]))
 		} else {
 			delete(s.services, k)
-		}
-	}
-	workloads := map[model.Key][]*model.Workload{}
-	for _, wl := range w.Workloads {
-		for k := range servicesOf(wl) {
-			if t.endpoints[k] {
-				workloads[k] = append(workloads[k], wl)
-			}
-		}
-	}
-	for k := range t.endpoints {
-		if svc := w.Services[k]; svc != nil {
-			put(s.endpoints, k, w.endpoints(svc, workloads[k]))
-		} else {
-			delete(s.endpoints, k)
 		}
 	}
 }

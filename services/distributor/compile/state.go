@@ -15,6 +15,7 @@ type State struct {
 	endpoints map[model.Key]*Resource
 	inbound   map[model.Key]*Resource
 	access    map[Account]*Resource // only of accounts that a policy selects
+	members   map[model.Key][]*model.Workload
 	index     [Shards]*Shard
 	addresses addresses
 }

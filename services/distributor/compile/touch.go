@@ -2,6 +2,7 @@ package compile
 
 import (
 	"iter"
+	"reflect"
 
 	"github.com/weft-mesh/weft/services/internal/model"
 )
@@ -62,16 +63,36 @@ func (t *touch) follow(now *World, services map[model.Key]bool) {
 
 // changes calls f with the object before and the object now of every key at which they differ.
 func changes[T any](before, now map[model.Key]*T, f func(model.Key, *T)) {
-	for k, o := range before {
-		if now[k] != o {
-			f(k, o)
-		}
+	if same(before, now) {
+		return
 	}
+	common := 0
 	for k, o := range now {
-		if before[k] != o {
+		old := before[k]
+		if old != nil {
+			common++
+		}
+		if old == o {
+			continue
+		}
+		if old != nil {
+			f(k, old)
+		}
+		f(k, o)
+	}
+	if common == len(before) { // nothing has gone
+		return
+	}
+	for k, o := range before {
+		if now[k] == nil {
 			f(k, o)
 		}
 	}
+}
+
+// same says that two maps are one: maps are never written once they are here, so that nothing in them can differ.
+func same[K comparable, V any](a, b map[K]V) bool {
+	return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
 }
 
 // serviceOf is the service that a route is about.
