@@ -14,10 +14,12 @@ import (
 )
 
 // Rhythm of WatchConvergence: answers that are not the last go out at this pace at most, and other replicas are asked at this
-// pace at least. A change here is looked at sooner, but not more often than hurry.
+// pace at least. A change here is looked at sooner, but not more often than hurry, nor so often that looking takes more than
+// one part in calm of the time: thousands of sidecars that are looked at are thousands that acknowledge at the same time.
 const (
 	pace  = 100 * time.Millisecond
 	hurry = 10 * time.Millisecond
+	calm  = 5
 )
 
 // convergence answers who has applied what.
@@ -35,7 +37,7 @@ func (c *convergence) GetConvergence(ctx context.Context, r *configpb.GetConverg
 		return nil, err
 	}
 	if r.GetLocalOnly() {
-		return &configpb.GetConvergenceResponse{Convergence: c.service.hub.Convergence(target)}, nil
+		return &configpb.GetConvergenceResponse{Convergence: c.service.hub.Convergence(target), Connected: c.service.hub.Connected()}, nil
 	}
 	return &configpb.GetConvergenceResponse{Convergence: c.everywhere(ctx, target)}, nil
 }
@@ -50,8 +52,9 @@ func (c *convergence) WatchConvergence(r *configpb.WatchConvergenceRequest, stre
 	var last *configpb.Convergence
 	var sent time.Time
 	for {
-		changed := c.service.hub.Changed()
+		changed, looked := c.service.hub.Changed(), time.Now()
 		now := c.everywhere(ctx, target)
+		took := time.Since(looked)
 		due := time.Since(sent) >= pace && !proto.Equal(now, last)
 		if now.GetConverged() || due {
 			if err := stream.Send(&configpb.WatchConvergenceResponse{Convergence: now}); err != nil || now.GetConverged() {
@@ -59,15 +62,15 @@ func (c *convergence) WatchConvergence(r *configpb.WatchConvergenceRequest, stre
 			}
 			last, sent = now, time.Now()
 		}
-		if err := wait(ctx, changed); err != nil {
+		if err := wait(ctx, changed, max(hurry, calm*took)); err != nil {
 			return err
 		}
 	}
 }
 
 // wait returns after a change, or after some time, but never at once.
-func wait(ctx context.Context, changed <-chan struct{}) error {
-	least := time.NewTimer(hurry)
+func wait(ctx context.Context, changed <-chan struct{}, atLeast time.Duration) error {
+	least := time.NewTimer(atLeast)
 	defer least.Stop()
 	most := time.NewTimer(pace)
 	defer most.Stop()
@@ -88,26 +91,17 @@ func wait(ctx context.Context, changed <-chan struct{}) error {
 // everywhere joins the comparison of this replica with those of the others.
 func (c *convergence) everywhere(ctx context.Context, target model.Vector) *configpb.Convergence {
 	out := c.service.hub.Convergence(target)
-	connected := names(c.service.hub.Sidecars())
-	answers, unreachable := ask(ctx, c.service, func(ctx context.Context, client configpb.ConvergenceServiceClient) (answer, error) {
-		comparison, err := client.GetConvergence(ctx, &configpb.GetConvergenceRequest{Target: modelpb.VectorToProto(target), LocalOnly: true})
-		if err != nil {
-			return answer{}, err
-		}
-		sidecars, err := client.ListSidecars(ctx, &configpb.ListSidecarsRequest{LocalOnly: true})
-		return answer{comparison.GetConvergence(), sidecars.GetSidecars()}, err
+	answers, unreachable := ask(ctx, c.service, func(ctx context.Context, client configpb.ConvergenceServiceClient) (*configpb.GetConvergenceResponse, error) {
+		return client.GetConvergence(ctx, &configpb.GetConvergenceRequest{Target: modelpb.VectorToProto(target), LocalOnly: true})
 	})
-	out.Affected -= uint32(len(out.GetAway()))
-	for _, a := range answers {
-		join(out, a.convergence)
-		for name := range names(a.sidecars) {
-			connected[name] = true
+	if len(answers) > 0 {
+		out.Affected -= uint32(len(out.GetAway()))
+		out.Away = c.away(out.GetAway(), answers)
+		for _, a := range answers {
+			join(out, a.GetConvergence())
 		}
+		out.Affected += uint32(len(out.GetAway()))
 	}
-	out.Away = slices.DeleteFunc(out.GetAway(), func(name string) bool { return connected[name] })
-	slices.Sort(out.Away)
-	out.Away = slices.Compact(out.Away)
-	out.Affected += uint32(len(out.GetAway()))
 	out.UnreachableReplicas = unreachable
 	// A replica that nobody can ask may still be serving what was there before.
 	out.Converged = out.GetConverged() && len(unreachable) == 0
@@ -117,13 +111,36 @@ func (c *convergence) everywhere(ctx context.Context, target model.Vector) *conf
 	return out
 }
 
-// answer is what another replica says of its own streams.
-type answer struct {
-	convergence *configpb.Convergence
-	sidecars    []*configpb.SidecarStatus
+// away joins who each replica, and this one, misses, less those that another one has.
+func (c *convergence) away(mine []string, answers []*configpb.GetConvergenceResponse) []string {
+	connected := map[string]bool{}
+	for _, a := range answers {
+		for _, name := range a.GetConnected() {
+			connected[name] = true
+		}
+	}
+	theirs := 0
+	out := slices.DeleteFunc(mine, func(name string) bool { return connected[name] })
+	for _, a := range answers {
+		for _, name := range a.GetConvergence().GetAway() {
+			if !connected[name] {
+				out = append(out, name)
+				theirs++
+			}
+		}
+	}
+	if theirs == 0 {
+		return out
+	}
+	for _, name := range c.service.hub.Connected() {
+		connected[name] = true
+	}
+	out = slices.DeleteFunc(out, func(name string) bool { return connected[name] })
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
-// join adds another replica's comparison; whoever is away counts only at the end.
+// join adds another replica's comparison, but for who is away.
 func join(out, in *configpb.Convergence) {
 	out.Converged = out.GetConverged() && in.GetConverged()
 	out.Compiling = out.GetCompiling() || in.GetCompiling()
@@ -131,18 +148,9 @@ func join(out, in *configpb.Convergence) {
 	out.Applied += in.GetApplied()
 	out.Behind = append(out.Behind, in.GetBehind()...)
 	slices.Sort(out.Behind)
-	out.Away = append(out.Away, in.GetAway()...)
 	out.Refused = append(out.Refused, in.GetRefused()...)
 	slices.SortFunc(out.Refused, func(a, b *configpb.Refusal) int { return strings.Compare(a.GetSidecar(), b.GetSidecar()) })
 	if in.GetTook().AsDuration() > out.GetTook().AsDuration() {
 		out.Took = in.GetTook()
 	}
-}
-
-func names(list []*configpb.SidecarStatus) map[string]bool {
-	out := make(map[string]bool, len(list))
-	for _, s := range list {
-		out[s.GetNamespace()+"/"+s.GetWorkload()] = true
-	}
-	return out
 }

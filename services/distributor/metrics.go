@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	_ fanout.Observer = (*metrics)(nil)
+	_ fanout.Observer = observer{}
 	_ intake.Observer = (*metrics)(nil)
 )
 
@@ -18,6 +18,10 @@ var (
 type metrics struct {
 	streams     prometheus.Gauge
 	updates     prometheus.Counter
+	full        prometheus.Counter
+	bytes       prometheus.Counter
+	resources   prometheus.Counter
+	shards      prometheus.Counter
 	acks        prometheus.Counter
 	nacks       prometheus.Counter
 	propagation prometheus.Histogram
@@ -35,6 +39,19 @@ func newMetrics() *metrics {
 		}),
 		updates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weft_distributor_updates_total", Help: "Updates sent to sidecars.",
+		}),
+		full: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weft_distributor_full_updates_total",
+			Help: "Updates that set everything that the sidecar holds: to those that came with nothing, or when all has changed.",
+		}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weft_distributor_update_bytes_total", Help: "Bytes of resources and index shards in updates.",
+		}),
+		resources: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weft_distributor_update_resources_total", Help: "Resources in updates.",
+		}),
+		shards: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weft_distributor_update_shards_total", Help: "Shards of the index in updates.",
 		}),
 		acks: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "weft_distributor_acks_total", Help: "Updates that sidecars acknowledged.",
@@ -69,7 +86,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) collectors(behind func() int) []prometheus.Collector {
 	return []prometheus.Collector{
-		m.streams, m.updates, m.acks, m.nacks, m.propagation, m.compile, m.connected, m.resets, m.restored, m.rejected,
+		m.streams, m.updates, m.full, m.bytes, m.resources, m.shards, m.acks, m.nacks, m.propagation, m.compile, m.connected, m.resets, m.restored, m.rejected,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "weft_distributor_sidecars_behind", Help: "Sidecars with a stream here that have not acknowledged all that concerns them.",
 		}, func() float64 { return float64(behind()) }),
@@ -82,7 +99,15 @@ func (m *metrics) compiled(took time.Duration) { m.compile.Observe(took.Seconds(
 func (m *metrics) StreamsOpen(delta int) { m.streams.Add(float64(delta)) }
 
 // UpdateSent implements fanout.Observer.
-func (m *metrics) UpdateSent() { m.updates.Inc() }
+func (m *metrics) UpdateSent(s fanout.Sent) {
+	m.updates.Inc()
+	m.bytes.Add(float64(s.Bytes))
+	m.resources.Add(float64(s.Resources))
+	m.shards.Add(float64(s.Shards))
+	if s.Full {
+		m.full.Inc()
+	}
+}
 
 // UpdateAcked implements fanout.Observer.
 func (m *metrics) UpdateAcked(lag time.Duration, nacks int) {

@@ -128,7 +128,7 @@ func (r *replica) until(target uint64, what string, ok func(*configpb.Convergenc
 		if ok(got.GetConvergence()) {
 			return got.GetConvergence()
 		}
-		if err := wait(ctx, changed); err != nil {
+		if err := wait(ctx, changed, hurry); err != nil {
 			t.Fatalf("no %s: %v", what, got.GetConvergence())
 		}
 	}

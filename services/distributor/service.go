@@ -13,6 +13,7 @@ import (
 	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
+	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/services/distributor/compile"
 	"github.com/weft-mesh/weft/services/distributor/fanout"
 	"github.com/weft-mesh/weft/services/distributor/intake"
@@ -55,6 +56,7 @@ type Service struct {
 	hub     *fanout.Hub
 	intake  *intake.Intake
 	metrics *metrics
+	trim    *trimmer
 	state   *compile.State // the last one compiled; only publish touches it
 }
 
@@ -62,9 +64,9 @@ var _ configpb.ConfigServiceServer = (*Service)(nil)
 
 // New makes the service.
 func New(cfg Config, deps Deps) (*Service, error) {
-	s := &Service{cfg: cfg, deps: deps, metrics: newMetrics()}
+	s := &Service{cfg: cfg, deps: deps, metrics: newMetrics(), trim: newTrimmer()}
 	s.hub = fanout.New(cfg.Fanout, fanout.Deps{
-		Observer: s.metrics,
+		Observer: observer{s.metrics, s.trim},
 		Log:      deps.Log.Named("fanout"),
 		Now:      deps.Now,
 		Replica:  deps.Replica,
@@ -92,6 +94,7 @@ func (s *Service) Register(r *rpc.Registrar) {
 	configpb.RegisterConfigServiceServer(r, s)
 	configpb.RegisterConvergenceServiceServer(r, &convergence{service: s})
 	r.Allow(configpb.ConfigService_Stream_FullMethodName, rpc.Workloads())
+	r.Leaves(configpb.ConfigService_Stream_FullMethodName)
 	r.AllowService(&configpb.ConvergenceService_ServiceDesc, rpc.Services("gateway", "identity", "distributor"))
 }
 
@@ -101,7 +104,12 @@ func (s *Service) Stream(stream configpb.ConfigService_StreamServer) error {
 }
 
 // Run follows the sources until ctx ends.
-func (s *Service) Run(ctx context.Context) error { return s.intake.Run(ctx) }
+func (s *Service) Run(ctx context.Context) error {
+	var g lifecycle.Group
+	g.Add("intake", s.intake.Run)
+	g.Add("trim", s.trim.run)
+	return g.Run(ctx)
+}
 
 // Ready says what is missing to a first complete state.
 func (s *Service) Ready() error {

@@ -23,6 +23,7 @@ const (
 	silence       = 15 * time.Second
 	answerTimeout = 5 * time.Second
 )
+
 // window is how much a replica may send before it has been read here.
 const window = 1 << 20
 

@@ -1,8 +1,8 @@
 package fanout
 
 import (
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -29,9 +29,9 @@ func (h *Hub) Convergence(target model.Vector) *configpb.Convergence {
 	for _, st := range steps {
 		changes = changes.Merge(st.changes)
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(h.sessions), compareKeys) {
-		v := h.sessions[k].snapshot()
-		if v.started && !v.wants.touched(changes, p.state) {
+	for k, s := range h.sessions {
+		v, ok := s.judged(changes, p.state)
+		if !ok {
 			continue
 		}
 		out.Affected++
@@ -44,11 +44,34 @@ func (h *Hub) Convergence(target model.Vector) *configpb.Convergence {
 			out.Applied++
 		}
 	}
+	slices.Sort(out.Behind)
+	slices.SortFunc(out.Refused, func(a, b *configpb.Refusal) int { return strings.Compare(a.GetSidecar(), b.GetSidecar()) })
 	out.Away = h.away(changes, p.state)
 	out.Affected += uint32(len(out.Away))
 	out.Converged = all && len(out.Behind)+len(out.Refused) == 0
 	if out.Converged && out.Applied > 0 {
 		out.Took = durationpb.New(took(steps))
+	}
+	return out
+}
+
+// judged is the session's view if a change concerns it; ok is false when it does not.
+func (s *session) judged(changes *compile.Changes, state *compile.State) (v view, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started && !s.wants.touched(changes, state) {
+		return view{}, false
+	}
+	return s.look(), true
+}
+
+// Connected names the sidecars that have a stream at this replica, in no order.
+func (h *Hub) Connected() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]string, 0, len(h.sessions))
+	for k := range h.sessions {
+		out = append(out, k.String())
 	}
 	return out
 }

@@ -149,11 +149,11 @@ func TestStatusOfSidecars(t *testing.T) {
 func TestForgottenHistoryCountsEverybody(t *testing.T) {
 	r := newReplica(t, testca.New(t, "weft.local"), config(), 0)
 	for seq := range uint64(10_000) {
-		r.publish(at(seq+1, 1), "")
+		r.publish(at(seq+1, 1), []string{"", "service x/api accounts=api ports=80:http"}[seq%2])
 	}
 	s := fanouttest.New(t, "x", "web-1")
 	s.Connect(r.conn("x/web"))
 	s.Reached(at(10_000, 1))
 	converges(t, r, policyAt(5), &configpb.Convergence{Converged: true, Affected: 1, Applied: 1})
-	converges(t, r, policyAt(9_999), &configpb.Convergence{Converged: true})
+	converges(t, r, policyAt(9_999), &configpb.Convergence{Converged: true, Affected: 1, Applied: 1})
 }

@@ -53,14 +53,24 @@ func Default() Config {
 type Observer interface {
 	// StreamsOpen is called with 1 and -1.
 	StreamsOpen(delta int)
-	// UpdateSent is called for every update.
-	UpdateSent()
+	// UpdateSent is called for every update, just before it goes out.
+	UpdateSent(Sent)
 	// UpdateAcked is called for every ack; lag is the time since the oldest change in the update was compiled, zero when the
 	// update carried none.
 	UpdateAcked(lag time.Duration, nacks int)
 	// OtherEpoch is called for every stream of a sidecar that has applied a state of another history than this one's: the store
 	// of that source was restored or made anew.
 	OtherEpoch(source string)
+}
+
+// Sent is what one update carried.
+type Sent struct {
+	// Bytes of its resources and shards of the index.
+	Bytes int
+	// Resources and Shards that it set.
+	Resources, Shards int
+	// Full says that it set every resource that the sidecar holds: one that came with nothing, or for which all has changed.
+	Full bool
 }
 
 // Deps is what the hub works with.
@@ -86,12 +96,13 @@ type Hub struct {
 	sessions map[model.Key]*session
 	gone     map[model.Key]wants // what sidecars wanted whose stream ended
 	history  []*step             // oldest first, the current one last
-	changed  chan struct{}       // closed and replaced when a state, an ack or a stream comes or goes
+	changed  chan struct{}       // closed when a state, an ack or a stream comes or goes; nil while nobody waits
 }
 
 // published is one state and the step that led to it.
 type published struct {
 	state *compile.State
+	plans *plans
 	*step
 }
 
@@ -116,16 +127,16 @@ func New(cfg Config, deps Deps) *Hub {
 		admit:    rate.NewLimiter(rate.Limit(cfg.AdmitPerSecond), cfg.AdmitBurst),
 		sessions: map[model.Key]*session{},
 		gone:     map[model.Key]wants{},
-		changed:  make(chan struct{}),
 	}
 }
 
 // Publish makes a state current and wakes the streams that it concerns. States come from one goroutine, in order.
 func (h *Hub) Publish(state *compile.State) {
-	next := &published{state, &step{generation: 1, vector: state.Vector(), at: h.deps.Now()}}
+	next := &published{state, newPlans(state), &step{generation: 1, vector: state.Vector(), at: h.deps.Now()}}
 	var before *compile.State
 	if p := h.current.Load(); p != nil {
 		before, next.generation = p.state, p.generation+1
+		next.plans.share(p.plans)
 	}
 	next.changes = compile.Diff(before, state)
 	h.encoder.trim(state.Resources())
@@ -140,8 +151,13 @@ func (h *Hub) Publish(state *compile.State) {
 	h.notify()
 }
 
-// remember appends to the history. What came before the oldest step is not known: it counts as touching everything.
+// remember appends to the history. What came before the oldest step is not known: it counts as touching everything. Of steps
+// in a row that change nothing the newest says all: a quiet mesh does not use up the history.
 func (h *Hub) remember(st *step) {
+	if n := len(h.history); n > 0 && st.changes.Empty() && h.history[n-1].changes.Empty() {
+		h.history[n-1] = st
+		return
+	}
 	h.history = append(h.history, st)
 	if len(h.history) > 2*historyLength {
 		h.history = append([]*step(nil), h.history[historyLength:]...)
@@ -163,13 +179,18 @@ func (h *Hub) Vector() model.Vector {
 func (h *Hub) Changed() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.changed == nil {
+		h.changed = make(chan struct{})
+	}
 	return h.changed
 }
 
 // notify wakes those who watch convergence; the caller holds mu.
 func (h *Hub) notify() {
-	close(h.changed)
-	h.changed = make(chan struct{})
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
 }
 
 // add registers a stream. An older stream of the same sidecar is ended: the newer one is what it speaks on now. A stream that

@@ -33,7 +33,7 @@ func (e *endpoint) Stream(ss configpb.ConfigService_StreamServer) error { return
 type nobody struct{}
 
 func (nobody) StreamsOpen(int)                {}
-func (nobody) UpdateSent()                    {}
+func (nobody) UpdateSent(fanout.Sent)         {}
 func (nobody) UpdateAcked(time.Duration, int) {}
 func (nobody) OtherEpoch(string)              {}
 
@@ -55,12 +55,18 @@ func config() fanout.Config {
 
 func newReplica(t *testing.T, ca *testca.CA, cfg fanout.Config, peers int) *replica {
 	t.Helper()
+	return newReplicaObserved(t, ca, cfg, peers, nobody{})
+}
+
+func newReplicaObserved(t *testing.T, ca *testca.CA, cfg fanout.Config, peers int, observer fanout.Observer) *replica {
+	t.Helper()
 	hub := fanout.New(cfg, fanout.Deps{
-		Observer: nobody{}, Log: zaptest.NewLogger(t), Now: time.Now, Replica: "r1", Peers: func() int { return peers },
+		Observer: observer, Log: zaptest.NewLogger(t), Now: time.Now, Replica: "r1", Peers: func() int { return peers },
 	})
 	server := fanouttest.Serve(t, ca, func(r *rpc.Registrar) {
 		configpb.RegisterConfigServiceServer(r, &endpoint{hub: hub})
 		r.AllowService(&configpb.ConfigService_ServiceDesc, rpc.Workloads())
+		r.Leaves(configpb.ConfigService_Stream_FullMethodName)
 	})
 	return &replica{t: t, hub: hub, server: server}
 }

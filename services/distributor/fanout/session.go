@@ -30,20 +30,24 @@ type session struct {
 	endOnce sync.Once
 	err     error // why; read after ended
 
-	mu        sync.Mutex
-	wants     wants
-	subs      map[model.Key]bool
-	sent      map[string]string // version of each resource that the sidecar was sent or said to hold
-	index     [compile.Shards]string
-	addresses map[netip.Addr]bool
-	unknown   map[model.Key]bool // subscriptions answered with "no such service"
-	nonce     uint64
-	inflight  *inflight
-	started   bool      // an update has been sent
-	asked     bool      // subscriptions changed since the last update
-	partial   bool      // the last update left something out for its size
-	digest    bool      // it is time to say that all is as it was
-	dirty     time.Time // when the oldest change that concerns this sidecar and is not sent was compiled; zero: none
+	mu       sync.Mutex
+	wants    wants
+	subs     map[model.Key]bool  // never changed once here: wants shares it
+	order    []model.Key         // subs in order; nil: to be made
+	asksAt   map[netip.Addr]bool // addresses that were asked for; never changed once here, as subs
+	backends []model.Key         // other services that the rules of subs name
+	sent     map[string]sent
+	names    []string // of sent, in order; nil: to be made
+	round    uint32   // counts updates
+	index    *indexVersions
+	unknown  map[model.Key]bool // subscriptions answered with "no such service"
+	nonce    uint64
+	inflight *inflight
+	started  bool      // an update has been sent
+	asked    bool      // subscriptions changed since the last update
+	partial  bool      // the last update left something out for its size
+	digest   bool      // it is time to say that all is as it was
+	dirty    time.Time // when the oldest change that concerns this sidecar and is not sent was compiled; zero: none
 	// acked is the vector of the newest complete update that was acknowledged on this stream, with its generation.
 	acked     model.Vector
 	ackedGen  uint64
@@ -74,12 +78,20 @@ type view struct {
 func (s *session) snapshot() view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.look()
+}
+
+// look is snapshot for callers that hold mu.
+func (s *session) look() view {
 	v := view{
 		wants:     s.wants,
 		started:   s.started,
 		acked:     s.acked,
 		behind:    s.inflight != nil || !s.started || s.partial || !s.dirty.IsZero(),
 		svidUntil: s.svidUntil,
+	}
+	if len(s.nacks) == 0 {
+		return v
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.nacks)) {
 		v.nacks = append(v.nacks, s.nacks[name])
@@ -135,29 +147,41 @@ func (s *session) subscribe(r *configpb.Subscribe) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	subs := maps.Clone(s.subs)
 	for _, k := range removing {
-		delete(s.subs, k)
+		delete(subs, k)
 		delete(s.unknown, k)
 	}
 	for _, k := range adding {
-		s.subs[k] = true
+		subs[k] = true
 		delete(s.unknown, k) // whoever asks again is answered again
 	}
+	s.subs, s.order = subs, nil
 	if len(s.subs) > s.hub.cfg.MaxServices {
 		return fault.New(fault.Invalid, "a sidecar may subscribe to %d services at most", s.hub.cfg.MaxServices)
 	}
-	for _, a := range removeAddresses {
-		delete(s.addresses, a)
+	if len(addAddresses) > 0 || len(removeAddresses) > 0 {
+		s.asksAt = changed(s.asksAt, addAddresses, removeAddresses)
 	}
-	for _, a := range addAddresses {
-		s.addresses[a] = true
-	}
-	if len(s.addresses) > s.hub.cfg.MaxAddresses {
+	if len(s.asksAt) > s.hub.cfg.MaxAddresses {
 		return fault.New(fault.Invalid, "a sidecar may subscribe to %d addresses at most", s.hub.cfg.MaxAddresses)
 	}
 	s.asked = true
 	s.poke()
 	return nil
+}
+
+// changed is another set with some addresses more and some less.
+func changed(set map[netip.Addr]bool, add, remove []netip.Addr) map[netip.Addr]bool {
+	out := make(map[netip.Addr]bool, len(set)+len(add))
+	maps.Copy(out, set)
+	for _, a := range remove {
+		delete(out, a)
+	}
+	for _, a := range add {
+		out[a] = true
+	}
+	return out
 }
 
 // ack takes the answer to the update under way.

@@ -3,7 +3,6 @@ package fanout
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -42,11 +41,11 @@ func (h *Hub) Stream(ss configpb.ConfigService_StreamServer) error {
 	defer h.remove(s)
 	h.deps.Observer.StreamsOpen(1)
 	defer h.deps.Observer.StreamsOpen(-1)
-	log := h.deps.Log.With(zap.Stringer("workload", s.key))
-	log.Debug("stream is open")
+	// A logger of its own would cost each stream more than its name does.
+	h.deps.Log.Debug("stream is open", zap.Stringer("workload", s.key))
 	go rx.serve(s)
 	err = s.run(ctx, ss)
-	log.Debug("stream has ended", zap.Error(err))
+	h.deps.Log.Debug("stream has ended", zap.Stringer("workload", s.key), zap.Error(err))
 	return err
 }
 
@@ -94,18 +93,18 @@ func (h *Hub) newSession(caller rpc.Caller, open *configpb.Open) (*session, erro
 	s := &session{
 		hub: h, key: key, account: account, opened: h.deps.Now(), build: open.GetBuildVersion(), floor: floor,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		wants:     wants{workload: key, account: account},
-		subs:      map[model.Key]bool{},
-		sent:      map[string]string{},
-		addresses: map[netip.Addr]bool{},
-		unknown:   map[model.Key]bool{},
-		nacks:     map[string]*configpb.Nack{},
+		wants:   wants{workload: key, account: account},
+		subs:    map[model.Key]bool{},
+		sent:    make(map[string]sent, len(open.GetInitialVersions())),
+		unknown: map[model.Key]bool{},
+		nacks:   map[string]*configpb.Nack{},
 
 		svidUntil: open.GetSvidExpireSeconds(),
 	}
 	for name, version := range open.GetInitialVersions() {
-		s.sent[name] = version
+		s.sent[name] = sent{version: version}
 	}
+	s.index = &indexVersions{}
 	for _, v := range open.GetIndexVersions() {
 		if v.GetShard() < compile.Shards {
 			s.index[v.GetShard()] = v.GetVersion()
@@ -163,16 +162,16 @@ func (s *session) run(ctx context.Context, ss configpb.ConfigService_StreamServe
 	patience := time.NewTimer(s.hub.cfg.CatchUp)
 	defer patience.Stop()
 	for {
-		u, err := s.next()
+		u, sent, err := s.next()
 		if err != nil {
 			return err
 		}
 		if u != nil {
 			patience.Stop()
-			if err := ss.Send(&configpb.StreamResponse{Response: &configpb.StreamResponse_Update{Update: u}}); err != nil {
+			s.hub.deps.Observer.UpdateSent(sent)
+			if err := ss.SendMsg(u); err != nil {
 				return err
 			}
-			s.hub.deps.Observer.UpdateSent()
 			beat.Reset(s.hub.cfg.Digest)
 		}
 		select {

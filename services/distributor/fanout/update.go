@@ -1,45 +1,50 @@
 package fanout
 
 import (
-	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
 	"github.com/weft-mesh/weft/services/distributor/compile"
 	"github.com/weft-mesh/weft/services/internal/fault"
 	"github.com/weft-mesh/weft/services/internal/model"
 	"github.com/weft-mesh/weft/services/internal/modelpb"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
-
-// digestSize is how much of the hash goes into an update.
-const digestSize = 8
 
 // next makes the update that is due, or nil: when one is under way, when nothing is to be said, and while this replica lags
 // behind what the sidecar has applied.
-func (s *session) next() (*configpb.Update, error) {
+func (s *session) next() (*rpc.Encoded, Sent, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.hub.current.Load()
 	if s.inflight != nil || p == nil || p.vector.Behind(s.floor) {
-		return nil, nil
+		return nil, Sent{}, nil
 	}
 	if err := s.owned(p.state); err != nil {
-		return nil, err
+		return nil, Sent{}, err
 	}
 	if s.started && !s.asked && !s.partial && !s.digest && s.dirty.IsZero() {
-		return nil, nil
+		return nil, Sent{}, nil
 	}
-	b := &builder{session: s, state: p.state, wanted: map[string]bool{}}
+	s.round++
+	b := &builder{session: s, state: p.state, plans: p.plans}
 	if err := b.build(); err != nil {
-		return nil, err
+		return nil, Sent{}, err
 	}
 	s.nonce++
+	out, err := b.encode(&configpb.Update{
+		Nonce: s.nonce, Removed: b.removed, Vector: modelpb.VectorToProto(p.vector), Current: !b.full, Digest: s.sum(),
+	})
+	if err != nil {
+		return nil, Sent{}, err
+	}
 	s.inflight = &inflight{
 		nonce: s.nonce, vector: p.vector, generation: p.generation, complete: !b.full, dirty: s.dirty, names: b.names,
 	}
@@ -47,16 +52,8 @@ func (s *session) next() (*configpb.Update, error) {
 	if !b.full {
 		s.dirty = time.Time{}
 	}
-	out := &configpb.Update{
-		Nonce:   s.nonce,
-		Removed: b.removed,
-		Vector:  modelpb.VectorToProto(p.vector),
-		Current: !b.full,
-		Digest:  digest(s.sent),
-	}
-	// Resources and shards are there already as encoded fields of an Update; the library writes unknown fields as they are.
-	out.ProtoReflect().SetUnknown(b.raw)
-	return out, nil
+	b.set.Full = b.set.Resources == b.wanted
+	return out, b.set, nil
 }
 
 // owned checks that the workload is still, or has become, that of the stream's account.
@@ -70,13 +67,17 @@ func (s *session) owned(state *compile.State) error {
 
 // builder collects what one update has to say. The session's lock is held.
 type builder struct {
-	session *session
-	state   *compile.State
-	wanted  map[string]bool // names that the sidecar should hold
-	raw     []byte
-	names   []string
-	removed []string
-	full    bool // something was left out for another update
+	session  *session
+	state    *compile.State
+	plans    *plans
+	backends []model.Key // of all subscribed services
+	parts    [][]byte    // resources and shards
+	names    []string
+	removed  []string
+	unknown  bool // a subscribed service does not exist
+	full     bool // something was left out for another update
+	wanted   int  // resources that the sidecar should hold
+	set      Sent
 }
 
 func (b *builder) build() error {
@@ -88,19 +89,15 @@ func (b *builder) build() error {
 	if err := b.addIndex(); err != nil {
 		return err
 	}
-	w := wants{
-		workload: s.key, account: s.account, services: map[model.Key]bool{}, endpoints: map[model.Key]bool{}, addresses: maps.Clone(s.addresses),
-	}
-	for _, k := range slices.SortedFunc(maps.Keys(s.subs), compareKeys) {
-		w.services[k] = true
-		if err := b.addService(k, w.endpoints); err != nil {
+	for _, k := range s.subscriptions() {
+		if err := b.addService(k); err != nil {
 			return err
 		}
 	}
 	if err := b.addAddresses(); err != nil {
 		return err
 	}
-	s.wants = w
+	s.want(b.backends)
 	if !b.full {
 		b.removeRest()
 	}
@@ -109,25 +106,41 @@ func (b *builder) build() error {
 
 // add puts resources into the update that the sidecar lacks. They go together: only between calls may an update be cut.
 func (b *builder) add(resources ...*compile.Resource) error {
+	s := b.session
 	for _, r := range resources {
-		b.wanted[r.Name] = true
-		if b.session.sent[r.Name] == r.Version {
+		have, ok := s.sent[r.Name]
+		if have.round != s.round {
+			b.wanted++
+		}
+		if ok && have.version == r.Version {
+			if have.round != s.round {
+				s.sent[r.Name] = sent{r.Version, s.round} // which shares the strings of the state
+			}
 			continue
 		}
-		raw, err := b.encode(r)
+		raw, err := b.bytes(r)
 		if err != nil {
 			return err
 		}
-		b.raw = append(b.raw, raw...)
-		b.names = append(b.names, r.Name)
-		b.session.sent[r.Name] = r.Version
+		if !ok {
+			s.names = nil
+		}
+		b.put(raw, r.Name)
+		b.set.Resources++
+		s.sent[r.Name] = sent{r.Version, s.round}
 	}
 	return nil
 }
 
-// encode shares bytes between sidecars, but for what is made anew each time: the resource of an unregistered workload, and what
-// is at an address.
-func (b *builder) encode(r *compile.Resource) ([]byte, error) {
+func (b *builder) put(raw []byte, name string) {
+	b.parts = append(b.parts, raw)
+	b.names = append(b.names, name)
+	b.set.Bytes += len(raw)
+}
+
+// bytes are shared between sidecars, but for what is made anew each time: the resource of an unregistered workload, and what is
+// at an address.
+func (b *builder) bytes(r *compile.Resource) ([]byte, error) {
 	_, address := r.Body.(*compile.Address)
 	if address || r.Name == compile.NameInbound && !b.state.Registered(b.session.key) {
 		return (&encoder{}).resource(r)
@@ -137,63 +150,63 @@ func (b *builder) encode(r *compile.Resource) ([]byte, error) {
 
 // large says that the update is so large that what is left waits for another one.
 func (b *builder) large() bool {
-	if len(b.raw) >= b.session.hub.cfg.UpdateBytes {
+	if b.set.Bytes >= b.session.hub.cfg.UpdateBytes {
 		b.full = true
 	}
 	return b.full
 }
 
 func (b *builder) addIndex() error {
-	held := &b.session.index
+	held, now := b.session.index, b.plans.index
+	if held == now {
+		return nil
+	}
+	next := *held // of an update that is cut
 	for n := range uint32(compile.Shards) {
 		shard := b.state.Shard(n)
 		if held[n] == shard.Version || held[n] == "" && len(shard.Entries) == 0 {
 			continue
 		}
 		if b.large() {
+			b.session.index = &next
 			return nil
 		}
 		raw, err := b.session.hub.encoder.shard(shard)
 		if err != nil {
 			return err
 		}
-		b.raw = append(b.raw, raw...)
-		b.names = append(b.names, shardName(n))
-		held[n] = shard.Version
+		b.put(raw, shardName(n))
+		b.set.Shards++
+		next[n] = shard.Version
 	}
+	b.session.index = now
 	return nil
 }
 
-// addService adds what a subscription needs, all of it or nothing, and notes the endpoints that it makes the sidecar hold.
-func (b *builder) addService(k model.Key, endpoints map[model.Key]bool) error {
-	closure := b.state.Closure(k)
-	endpoints[k] = true
-	if closure == nil {
+// addService adds what a subscription needs, all of it or nothing, and notes the backends whose endpoints the sidecar holds.
+func (b *builder) addService(k model.Key) error {
+	s := b.session
+	plan := b.plans.of(k)
+	if plan.closure == nil {
 		b.answerUnknown(k)
 		return nil
 	}
-	delete(b.session.unknown, k)
-	missing := false
-	for _, r := range closure {
-		b.wanted[r.Name] = true
-		missing = missing || b.session.sent[r.Name] != r.Version
-	}
-	for _, key := range b.state.Backends(k) {
-		endpoints[key] = true
-	}
-	if !missing || b.large() {
+	delete(s.unknown, k)
+	b.backends = append(b.backends, plan.backends...)
+	lacks := func(r *compile.Resource) bool { return s.sent[r.Name].version != r.Version }
+	if slices.ContainsFunc(plan.closure, lacks) && b.large() {
 		return nil
 	}
-	return b.add(closure...)
+	return b.add(plan.closure...)
 }
 
 // addAddresses adds what is at the addresses that were asked for, also when it is nothing.
 func (b *builder) addAddresses() error {
-	for _, a := range slices.SortedFunc(maps.Keys(b.session.addresses), netip.Addr.Compare) {
+	s := b.session
+	for _, a := range slices.SortedFunc(maps.Keys(s.asksAt), netip.Addr.Compare) {
 		r := b.state.Address(a)
-		b.wanted[r.Name] = true
-		if b.session.sent[r.Name] == r.Version || b.large() {
-			continue
+		if s.sent[r.Name].version != r.Version && b.large() {
+			return nil
 		}
 		if err := b.add(r); err != nil {
 			return err
@@ -204,6 +217,7 @@ func (b *builder) addAddresses() error {
 
 // answerUnknown says once that there is no such service. What the sidecar holds of it is removed with the rest.
 func (b *builder) answerUnknown(k model.Key) {
+	b.unknown = true
 	s, name := b.session, compile.ServiceName(k)
 	if _, held := s.sent[name]; held || s.unknown[k] {
 		return
@@ -215,36 +229,40 @@ func (b *builder) answerUnknown(k model.Key) {
 // removeRest takes away what the sidecar holds and should not: never before all that it should hold has been sent.
 func (b *builder) removeRest() {
 	s := b.session
-	for _, name := range slices.Sorted(maps.Keys(s.sent)) {
-		if b.wanted[name] {
-			continue
+	if b.wanted < len(s.sent) {
+		for _, name := range s.held() {
+			if s.sent[name].round == s.round {
+				continue
+			}
+			delete(s.sent, name)
+			b.removed = append(b.removed, name)
+			b.names = append(b.names, name)
 		}
-		delete(s.sent, name)
-		b.removed = append(b.removed, name)
-		b.names = append(b.names, name)
+		s.names = nil
 	}
-	for k := range s.subs {
+	if !b.unknown {
+		return
+	}
+	for k := range s.wants.services {
 		if b.state.Service(k) == nil {
 			s.unknown[k] = true // either removed now or answered before
 		}
 	}
 }
 
-func digest(sent map[string]string) []byte {
-	sum := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(sent)) {
-		sum.Write([]byte(name + "\x00" + sent[name] + "\n"))
+// fieldUpdate is the number of the field of StreamResponse that holds an update.
+const fieldUpdate protowire.Number = 1
+
+// encode makes the message, a StreamResponse, of what is said in this update only and of the parts that are shared: they are
+// encoded fields of an Update already, and protobuf takes the fields of a message in any order.
+func (b *builder) encode(own *configpb.Update) (*rpc.Encoded, error) {
+	head, err := proto.Marshal(own)
+	if err != nil {
+		return nil, fmt.Errorf("encode update: %w", err)
 	}
-	return sum.Sum(nil)[:digestSize]
-}
-
-// shardPrefix begins the names by which shards of the index are spoken of in refusals.
-const shardPrefix = "index/"
-
-func shardName(number uint32) string { return fmt.Sprint(shardPrefix, number) }
-
-func isShard(name string) bool { return strings.HasPrefix(name, shardPrefix) }
-
-func compareKeys(a, b model.Key) int {
-	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	size := len(head) + b.set.Bytes
+	first := make([]byte, 0, len(head)+2*protowire.SizeVarint(uint64(size)))
+	first = protowire.AppendTag(first, fieldUpdate, protowire.BytesType)
+	first = protowire.AppendVarint(first, uint64(size))
+	return &rpc.Encoded{Parts: append([][]byte{append(first, head...)}, b.parts...)}, nil
 }

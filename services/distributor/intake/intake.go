@@ -11,6 +11,7 @@ import (
 	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
+	"github.com/weft-mesh/weft/internal/backoff"
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/services/distributor/compile"
 	"github.com/weft-mesh/weft/services/internal/model"
@@ -89,8 +90,11 @@ func (i *Intake) Ready() error {
 	return errors.New("no complete state yet from " + strings.Join(missing, ", "))
 }
 
-// publish hands out a world when something was committed and it is quiet, or has been noisy for long enough.
+// publish hands out a world when something was committed and it is quiet, or has been noisy for long enough. Between two
+// worlds it rests twice as long as the first one took, so that in a large mesh where something changes all the time more goes
+// together, and sidecars are served meanwhile; a change that comes alone never waits for that.
 func (i *Intake) publish(ctx context.Context) error {
+	var rested time.Time
 	for {
 		select {
 		case <-i.wake:
@@ -98,8 +102,13 @@ func (i *Intake) publish(ctx context.Context) error {
 			return nil
 		}
 		i.settle(ctx)
+		if err := backoff.Sleep(ctx, time.Until(rested)); err != nil {
+			return nil //nolint:nilerr // ctx has ended
+		}
 		if w := i.world.snapshot(); w != nil {
+			began := time.Now()
 			i.deps.Publish(w)
+			rested = time.Now().Add(min(2*time.Since(began), i.cfg.Longest))
 		}
 	}
 }

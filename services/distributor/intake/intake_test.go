@@ -46,6 +46,8 @@ func (c *counts) ObjectRejected(kind string)         { c.change(func() { c.rejec
 
 // rig is an intake in a bubble with a clock of its own.
 type rig struct {
+	takes   time.Duration // how long each Publish takes
+	begins  []time.Time   // when each began
 	t       *testing.T
 	intake  *intake.Intake
 	sources *intaketest.Sources
@@ -61,7 +63,10 @@ func run(t *testing.T, f func(r *rig)) {
 		}}
 		r.intake = intake.New(intake.Default(), intake.Deps{
 			Policy: r.sources.PolicyClient(), Discovery: r.sources.DiscoveryClient(), Identity: r.sources.IdentityClient(),
-			Publish:  func(w *compile.World) { r.worlds = append(r.worlds, w) },
+			Publish: func(w *compile.World) {
+				r.worlds, r.begins = append(r.worlds, w), append(r.begins, time.Now())
+				time.Sleep(r.takes)
+			},
 			Observer: r.counts, Log: zap.NewNop(),
 		})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -83,7 +83,10 @@ func (x *GetConvergenceRequest) GetLocalOnly() bool {
 type GetConvergenceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The comparison.
-	Convergence   *Convergence `protobuf:"bytes,1,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	Convergence *Convergence `protobuf:"bytes,1,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	// With local_only: every sidecar that has a stream at this replica, in no order. Whoever joins the answers of all replicas
+	// takes them out of `away`.
+	Connected     []string `protobuf:"bytes,2,rep,name=connected,proto3" json:"connected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +124,13 @@ func (*GetConvergenceResponse) Descriptor() ([]byte, []int) {
 func (x *GetConvergenceResponse) GetConvergence() *Convergence {
 	if x != nil {
 		return x.Convergence
+	}
+	return nil
+}
+
+func (x *GetConvergenceResponse) GetConnected() []string {
+	if x != nil {
+		return x.Connected
 	}
 	return nil
 }
@@ -655,9 +665,10 @@ const file_weft_config_v1alpha1_convergence_proto_rawDesc = "" +
 	"\x15GetConvergenceRequest\x12:\n" +
 	"\x06target\x18\x01 \x01(\v2\".weft.type.v1alpha1.RevisionVectorR\x06target\x12\x1d\n" +
 	"\n" +
-	"local_only\x18\x02 \x01(\bR\tlocalOnly\"]\n" +
+	"local_only\x18\x02 \x01(\bR\tlocalOnly\"{\n" +
 	"\x16GetConvergenceResponse\x12C\n" +
-	"\vconvergence\x18\x01 \x01(\v2!.weft.config.v1alpha1.ConvergenceR\vconvergence\"U\n" +
+	"\vconvergence\x18\x01 \x01(\v2!.weft.config.v1alpha1.ConvergenceR\vconvergence\x12\x1c\n" +
+	"\tconnected\x18\x02 \x03(\tR\tconnected\"U\n" +
 	"\x17WatchConvergenceRequest\x12:\n" +
 	"\x06target\x18\x01 \x01(\v2\".weft.type.v1alpha1.RevisionVectorR\x06target\"_\n" +
 	"\x18WatchConvergenceResponse\x12C\n" +
