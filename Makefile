@@ -27,7 +27,10 @@ $(BIN)/weft-shop $(BIN)/weft-demo: build
 	@$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $(BIN)/weft-shop ./integration/demo/shop
 	@$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $(BIN)/weft-demo ./integration/demo
 
-.PHONY: $(BIN)/weft-shop $(BIN)/weft-demo
+$(BIN)/weft-bench: build
+	@$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $@ ./integration/bench
+
+.PHONY: $(BIN)/weft-shop $(BIN)/weft-demo $(BIN)/weft-bench
 demo: $(BIN)/weft-shop $(BIN)/weft-demo ## Show the mesh at work: a shop, a canary, a refusal, an outage. DEMO_FOR=60s ends by itself.
 	@$(BIN)/weft-demo -rate $(RATE) $(if $(DEMO_FOR),-for $(DEMO_FOR))
 
@@ -38,7 +41,7 @@ test: arch ## Unit and script tests with the race detector; does all its own set
 
 $(BIN)/etcd: ; @$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $@ go.etcd.io/etcd/server/v3
 
-scripts: $(BIN)/weft-shop $(BIN)/etcd ## Script tests: the real binaries, all in one process and one process each, with real programs.
+scripts: $(BIN)/weft-shop $(BIN)/weft-bench $(BIN)/etcd ## Script tests: the real binaries, all in one process and one process each, with real programs.
 	@clients=$$(integration/tools/clients.sh) || [ $$? = 3 ]; \
 	WEFT_CLIENTS=$$clients WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" WEFT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 20m ./integration/scripts
 
@@ -76,8 +79,8 @@ breaking: ## Fail when a message changed in a way that stored state or a running
 tidy: ## Tidy every module.
 	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) mod tidy); done
 
-bench: build ## Measure the data path of this checkout. Long; by hand.
-	@$(GO) test -run '^$$' -bench . -benchmem ./proxy/...
+bench: build $(if $(SIM),$(BIN)/weft-bench $(BIN)/etcd) ## Measure the data path of this checkout; SIM=10000: the control plane with so many sidecars. Long; by hand.
+	@$(if $(SIM),$(BIN)/weft-bench -sim $(SIM) -bin $(BIN) -results integration/bench/results,$(GO) test -run '^$$' -bench . -benchmem ./proxy/...)
 
 fuzz: ## Every fuzz target for half a minute. Long; by hand.
 	@integration/tools/fuzz.sh 30s

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,11 @@ type Options struct {
 	Dir string
 	// Split runs one process for each replica of each service instead of `weft up`.
 	Split bool
-	// Replicas of each service, with Split; 0 means 1.
-	Replicas int
 	// Members of the etcd cluster, with Split; 0 means 1.
 	Members int
+	// Replicas of each service, with Split; 0 means 1. ReplicasOf overrides it for single services.
+	Replicas   int
+	ReplicasOf map[string]int
 	// Ports hands out the ports; shared by everything of one test binary.
 	Ports *Ports
 	// Flags are given to every control-plane process.
@@ -93,7 +95,7 @@ func (m *Mesh) plan() error {
 		return err
 	}
 	for _, s := range services() {
-		for i := range max(1, m.opts.Replicas) {
+		for i := range max(1, cmp.Or(m.opts.ReplicasOf[s], m.opts.Replicas)) {
 			p, err := m.opts.Ports.Service()
 			if err != nil {
 				return err
@@ -234,6 +236,30 @@ func (m *Mesh) launch(ctx context.Context, in *Instance) error {
 	}.Start()
 	in.process = p
 	return err
+}
+
+// Addresses lists where the replicas of a service are, host:port, in the order of their numbers. With Split only.
+func (m *Mesh) Addresses(service string) []string { return m.addresses(service) }
+
+// Health is the base URL of the health and metrics port of an instance of a split mesh.
+func (m *Mesh) Health(name string) (string, error) {
+	in, err := m.find(name)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("http://127.0.0.1:%d", in.port+healthOffset), nil
+}
+
+// Pid is the process of an instance, or of "etcd" in a split mesh.
+func (m *Mesh) Pid(name string) (int, error) {
+	if name == "etcd" && m.store != nil {
+		return m.store.Pid(), nil
+	}
+	in, err := m.find(name)
+	if err != nil {
+		return 0, err
+	}
+	return in.process.Pid(), nil
 }
 
 func (m *Mesh) addresses(service string) []string {

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// report is everything that was measured, for people and as JSON.
+type report struct {
+	Facts facts  `json:"facts"`
+	Lines []line `json:"lines"`
+}
+
+// facts say where the numbers are from.
+type facts struct {
+	Sidecars   int       `json:"sidecars"`
+	Date       time.Time `json:"date"`
+	Commit     string    `json:"commit"`
+	Go         string    `json:"go"`
+	Kernel     string    `json:"kernel"`
+	CPU        string    `json:"cpu"`
+	Cores      int       `json:"cores"`
+	LoadBefore string    `json:"load_before"`
+	Seconds    float64   `json:"seconds"`
+}
+
+// line is one row of the table.
+type line struct {
+	Section string             `json:"section"`
+	Name    string             `json:"name"`
+	Text    string             `json:"text"`
+	Numbers map[string]float64 `json:"numbers,omitempty"`
+}
+
+func newReport(o options) *report {
+	return &report{Facts: facts{
+		Sidecars: o.sidecars, Date: time.Now().UTC().Truncate(time.Second), Commit: output("git", "describe", "--tags", "--always", "--dirty"),
+		Go: runtime.Version(), Kernel: output("uname", "-r"), CPU: processor(), Cores: runtime.NumCPU(), LoadBefore: file("/proc/loadavg"),
+	}}
+}
+
+// add adds a row and prints it: a long run shows where it is.
+func (r *report) add(section, name string, numbers map[string]float64, format string, args ...any) {
+	l := line{Section: section, Name: name, Text: fmt.Sprintf(format, args...), Numbers: numbers}
+	if n := len(r.Lines); n == 0 || r.Lines[n-1].Section != section {
+		fmt.Printf("\n%s\n", section)
+	}
+	r.Lines = append(r.Lines, l)
+	fmt.Println(l.String())
+}
+
+func (l line) String() string { return fmt.Sprintf("  %-34s %s", l.Name, l.Text) }
+
+// text is the whole table.
+func (r *report) text() string {
+	var b strings.Builder
+	f := r.Facts
+	fmt.Fprintf(&b, "%d sidecars, %s, commit %s\n%d cores (%s), Linux %s, %s, load before: %s, took %.0f s\n",
+		f.Sidecars, f.Date.Format(time.RFC3339), f.Commit, f.Cores, f.CPU, f.Kernel, f.Go, f.LoadBefore, f.Seconds)
+	section := ""
+	for _, l := range r.Lines {
+		if l.Section != section {
+			section = l.Section
+			fmt.Fprintf(&b, "\n%s\n", section)
+		}
+		fmt.Fprintln(&b, l.String())
+	}
+	return b.String()
+}
+
+// finish writes the results, unless there is no folder for them.
+func (r *report) finish(folder string) error {
+	r.Facts.Seconds = time.Since(r.Facts.Date).Seconds()
+	fmt.Printf("\ntook %.0f s\n", r.Facts.Seconds)
+	if folder == "" {
+		return nil
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	name := filepath.Join(folder, fmt.Sprintf("%s-sim%d", r.Facts.Date.Format("20060102-150405"), r.Facts.Sidecars))
+	raw, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode results: %w", err)
+	}
+	if err := os.WriteFile(name+".json", append(raw, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(name+".txt", []byte(r.text()), 0o644)
+}
+
+func output(name string, args ...string) string {
+	out, err := exec.Command(name, args...).Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func file(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(data))
+}
+
+func processor() string {
+	for text := range strings.Lines(file("/proc/cpuinfo")) {
+		if name, value, ok := strings.Cut(text, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
