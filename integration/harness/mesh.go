@@ -250,10 +250,10 @@ func (m *Mesh) Health(name string) (string, error) {
 	return fmt.Sprintf("http://127.0.0.1:%d", in.port+healthOffset), nil
 }
 
-// Pid is the process of an instance, or of "etcd" in a split mesh.
+// Pid is the process of an instance, or of "etcd" (its first member) in a split mesh.
 func (m *Mesh) Pid(name string) (int, error) {
-	if name == "etcd" && m.store != nil {
-		return m.store.Pid(), nil
+	if name == "etcd" && len(m.members) > 0 {
+		return m.members[0].process.Pid(), nil
 	}
 	in, err := m.find(name)
 	if err != nil {
