@@ -28,6 +28,9 @@ type Socket struct {
 
 var _ Packets = (*Socket)(nil)
 
+// readBuffer is for the bursts of many clients: what does not fit the kernel drops, and nobody counts it here.
+const readBuffer = 4 << 20
+
 // On makes a Socket of an open one of UDP, which it owns from now on.
 func On(pc net.PacketConn) (*Socket, error) {
 	conn, ok := pc.(*net.UDPConn)
@@ -40,6 +43,7 @@ func On(pc net.PacketConn) (*Socket, error) {
 		pc.Close()
 		return nil, fmt.Errorf("listen for datagrams: %w", err)
 	}
+	_ = conn.SetReadBuffer(readBuffer) // the kernel gives what it allows
 	s := &Socket{conn: conn, self: self}
 	if self.Addr().IsUnspecified() {
 		s.info = newPktinfo(conn)
