@@ -14,7 +14,7 @@ require (
 	github.com/charmbracelet/lipgloss v1.1.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spiffe/go-spiffe/v2 v2.9.0
-	github.com/weft-mesh/weft/gen v0.0.0-00010101000000-000000000000
+	github.com/weft-mesh/weft/gen v0.0.0
 	github.com/weft-mesh/weft/internal v0.0.0-00010101000000-000000000000
 	go.etcd.io/etcd/client/v3 v3.7.3
 	go.etcd.io/etcd/etcdutl/v3 v3.7.3

@@ -22,6 +22,15 @@ const backupSocket = "backup.sock"
 // backupTime bounds one snapshot, so that a reader that has stopped reading is no burden.
 const backupTime = 5 * time.Minute
 
+// offerBackups lets the process go on when no socket can be opened there: it can be backed up when it is stopped.
+func (p *process) offerBackups(ctx context.Context, store backup.Source) error {
+	if err := p.serveBackup(ctx, store); err != nil {
+		p.Log.Error("this process cannot be backed up while it runs", zap.Error(err))
+		<-ctx.Done()
+	}
+	return nil
+}
+
 // serveBackup gives a snapshot of the store to every connection until ctx ends. The embedded store has no other door, and
 // nobody but this process can open its files.
 func (p *process) serveBackup(ctx context.Context, store backup.Source) error {

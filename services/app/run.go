@@ -145,7 +145,7 @@ func (p *process) serve(ctx context.Context, ports Ports) error {
 	}
 	g.Add("bundle file", p.writeBundle)
 	if store, ok := p.store.(*embedkv.Store); ok {
-		g.Add("backups", func(ctx context.Context) error { return p.serveBackup(ctx, store) })
+		g.Add("backups", func(ctx context.Context) error { return p.offerBackups(ctx, store) })
 	}
 	for _, u := range p.units {
 		g.Add(u.name+" peers", u.peers.watch)

@@ -176,7 +176,8 @@ func (o *options) tell(f *storeFlags, a *backup.Archive) {
 		return
 	}
 	fmt.Fprintln(w, "The store has a new epoch. Start the control plane; sidecars take everything anew by themselves.")
-	fmt.Fprintln(w, "What was changed since the backup is gone. Look over who is allowed what (weft get accesspolicies) and who administers (weft token list), and apply again what was changed since.")
+	fmt.Fprintln(w, "What was changed since the backup is gone, and who was denied since may be allowed again.")
+	fmt.Fprintln(w, "Look over who is allowed what (weft get accesspolicies) and who administers (weft token list), and apply again what is missing.")
 	if len(f.store.Endpoints) == 0 {
 		fmt.Fprintf(w, "The store is in %s.\n", filepath.Join(o.dataDir, "etcd"))
 	}

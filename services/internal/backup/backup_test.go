@@ -95,9 +95,9 @@ func repack(t *testing.T, a *Archive) []byte {
 
 func TestSeal(t *testing.T) {
 	data := encode(t, example())
-	box, err := Seal(data, "correct horse")
+	box, err := seal(data, "correct horse", 10)
 	if err != nil || !Sealed(box) || Sealed(data) || bytes.Contains(box, []byte("manifest")) {
-		t.Fatalf("Seal: %v", err)
+		t.Fatalf("seal: %v", err)
 	}
 	if got, err := Open(box, "correct horse"); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("Open: %v", err)

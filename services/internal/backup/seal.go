@@ -17,12 +17,18 @@ const sealed = "age-encryption.org/v1"
 // Sealed says whether a file's content is encrypted.
 func Sealed(data []byte) bool { return bytes.HasPrefix(data, []byte(sealed)) }
 
+// effort is age's own: about a second for each guess of a passphrase.
+const effort = 18
+
 // Seal encrypts with a passphrase; `age -d` opens it too.
-func Seal(data []byte, passphrase string) ([]byte, error) {
+func Seal(data []byte, passphrase string) ([]byte, error) { return seal(data, passphrase, effort) }
+
+func seal(data []byte, passphrase string, effort int) ([]byte, error) {
 	to, err := age.NewScryptRecipient(passphrase)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "encrypt the backup: %v", err)
 	}
+	to.SetWorkFactor(effort)
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, to)
 	if err != nil {

@@ -73,7 +73,8 @@ func (s *Store) Vacant(ctx context.Context, prefix string, force bool) error {
 	case err != nil:
 		return err
 	case there.living > 0:
-		return fault.New(fault.Conflict, "the store is in use: %d entries of running processes are in it; stop every process of the control plane (one that was killed counts for 10 s more)", there.living)
+		return fault.New(fault.Conflict, "the store is in use: %d entries of running processes are in it; stop every process of the control plane (one that was killed counts for 10 s more)",
+			there.living)
 	case there.keys > 0 && !force:
 		return fault.New(fault.Conflict, "the store is not empty: it holds %d keys below %s; --force replaces them", there.keys, prefix)
 	}
