@@ -58,6 +58,7 @@ func (h *Host) args(w Workload, command []string) []string {
 	if h.net.opts.Transparent {
 		args = append(args, "--capture=transparent")
 	} else {
+		args = append(args, "--capture=explicit")
 		for _, u := range w.Upstreams {
 			args = append(args, "--upstream", u)
 		}
