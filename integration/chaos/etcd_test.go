@@ -103,8 +103,11 @@ func TestC16_QuorumLostAndRegained(t *testing.T) {
 	m[1].Kill()
 	w.eventually("a write is refused", func() error {
 		err := w.create(t.Context(), "refused")
+		if err == nil {
+			return errors.New("it was taken")
+		}
 		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "store does not answer") {
-			return fmt.Errorf("%v, want UNAVAILABLE and that the store does not answer", err)
+			return fmt.Errorf("%w, want UNAVAILABLE and that the store does not answer", err)
 		}
 		return nil
 	})

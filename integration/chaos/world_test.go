@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -206,17 +205,6 @@ func (w *world) whole(sidecars int) {
 		}
 		return nil
 	})
-}
-
-// weft runs the command line and returns what it prints.
-func (w *world) weft(args ...string) (string, error) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, "weft"), args...)
-	cmd.Env = w.env
-	out, err := cmd.CombinedOutput()
-	return string(out), err
 }
 
 // metric sums a metric's samples whose labels match over the replicas of a service.
