@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // profile saves a profile of the first replica of the distributor, if profiles were asked for.
@@ -17,7 +18,8 @@ func (b *bench) profile(name, path string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.Get(url + "/debug/pprof/" + path)
+	client := http.Client{Timeout: time.Minute}
+	resp, err := client.Get(url + "/debug/pprof/" + path)
 	if err != nil {
 		return fmt.Errorf("profile %s: %w", name, err)
 	}

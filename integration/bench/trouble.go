@@ -76,7 +76,7 @@ func (b *bench) misbehave(ctx context.Context) error {
 		}
 	}
 	// The mute have swallowed an update each and can only begin anew.
-	r, err := b.fleet.all(ctx, sim.Request{Op: sim.Move, Distributors: b.addresses()})
+	r, err := b.fleet.all(ctx, sim.Request{Op: sim.Move, Rate: arrivals / len(b.fleet.workers), Distributors: b.addresses()})
 	b.report.add(section, "all well again, on new streams", map[string]float64{"seconds": r.Seconds}, "%.1f s", r.Seconds)
 	return err
 }
@@ -141,7 +141,7 @@ func (b *bench) share(ctx context.Context) error {
 				return err
 			}
 			b.running = append(b.running, replica(n))
-			r, err := b.fleet.all(ctx, sim.Request{Op: sim.Move, Distributors: b.addresses()})
+			r, err := b.fleet.all(ctx, sim.Request{Op: sim.Move, Rate: arrivals / len(b.fleet.workers), Distributors: b.addresses()})
 			if err != nil {
 				return err
 			}

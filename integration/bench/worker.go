@@ -38,7 +38,7 @@ func startFleet(ctx context.Context, t topology, discovery string) (*fleet, erro
 	count := (len(t.sidecars) + perProcess - 1) / perProcess
 	f := &fleet{home: map[string]*worker{}}
 	for i := range count {
-		w, err := startWorker()
+		w, err := startWorker(ctx)
 		if err != nil {
 			return f, err
 		}
@@ -57,12 +57,13 @@ func startFleet(ctx context.Context, t topology, discovery string) (*fleet, erro
 	return f, nil
 }
 
-func startWorker() (*worker, error) {
+// startWorker starts a process that dies with ctx, so that whoever waits for its answer does not wait on.
+func startWorker(ctx context.Context) (*worker, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{cmd: exec.Command(self, "-worker")}
+	w := &worker{cmd: exec.CommandContext(ctx, self, "-worker")}
 	w.cmd.Stderr = os.Stderr
 	w.cmd.Env = append(os.Environ(), "GOGC=400") // its memory is not what is measured
 	if w.in, err = w.cmd.StdinPipe(); err != nil {

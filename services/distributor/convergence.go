@@ -15,11 +15,13 @@ import (
 
 // Rhythm of WatchConvergence: answers that are not the last go out at this pace at most, and other replicas are asked at this
 // pace at least. A change here is looked at sooner, but not more often than hurry, nor so often that looking takes more than
-// one part in calm of the time: thousands of sidecars that are looked at are thousands that acknowledge at the same time.
+// one part in calm of the time (thousands of sidecars that are looked at are thousands that acknowledge at the same time), but
+// after lull at the latest.
 const (
 	pace  = 100 * time.Millisecond
 	hurry = 10 * time.Millisecond
 	calm  = 5
+	lull  = 300 * time.Millisecond
 )
 
 // convergence answers who has applied what.
@@ -62,7 +64,7 @@ func (c *convergence) WatchConvergence(r *configpb.WatchConvergenceRequest, stre
 			}
 			last, sent = now, time.Now()
 		}
-		if err := wait(ctx, changed, max(hurry, calm*took)); err != nil {
+		if err := wait(ctx, changed, min(max(hurry, calm*took), lull)); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,6 @@ func dial(source *spiffe.Source, service, address string) (*grpc.ClientConn, err
 		grpc.WithStaticStreamWindowSize(1<<20), // as the sidecar does
 		grpc.WithStaticConnWindowSize(1<<20),
 		grpc.WithReadBufferSize(0),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithIdleTimeout(0),
 	)
 	if err != nil {

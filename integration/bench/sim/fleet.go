@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -83,11 +84,14 @@ func (f *Fleet) start(ctx context.Context, perSecond int, what func(*sidecar, co
 	}
 }
 
-// move ends every stream, so that the sidecars spread over the replicas that there are now, and returns when all have
-// everything again.
-func (f *Fleet) move(ctx context.Context, distributors []string) error {
+// move ends every stream, so many a second, so that the sidecars spread over the replicas that there are now, and returns when
+// all have everything again.
+func (f *Fleet) move(ctx context.Context, perSecond int, distributors []string) error {
 	f.setDistributors(distributors)
+	pace := time.NewTicker(time.Second / time.Duration(perSecond))
+	defer pace.Stop()
 	for _, s := range f.sidecars {
+		<-pace.C
 		s.mu.Lock()
 		s.synced = 0
 		s.drop()
@@ -138,7 +142,7 @@ func (f *Fleet) unregistered(err error) {
 }
 
 func (f *Fleet) complain(what string, err error, nth int64) {
-	if err != errMove && nth <= maxComplaints {
+	if !errors.Is(err, errMove) && nth <= maxComplaints {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", what, err)
 	}
 }

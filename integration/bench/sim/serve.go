@@ -128,7 +128,7 @@ func (f *Fleet) do(ctx context.Context, r Request, out *Reply) (err error) {
 	case Connect:
 		return f.connect(ctx, wait, r.Rate, r.Distributors)
 	case Move:
-		return f.move(wait, r.Distributors)
+		return f.move(wait, r.Rate, r.Distributors)
 	case Use:
 		f.setDistributors(r.Distributors)
 	case Synced:

@@ -70,14 +70,15 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		grpc.Creds(newPaced(credentials.NewTLS(serverTLS(cfg)))),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
+		// The timeout is generous, because a replica that is late itself must not take its clients for dead: they would all come
+		// back, and make it later still.
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: 10 * time.Second, Timeout: 5 * time.Second, MaxConnectionAge: cfg.SVIDTTL / 4, MaxConnectionAgeGrace: cfg.SVIDTTL / 4,
+			Time: 10 * time.Second, Timeout: 15 * time.Second, MaxConnectionAge: cfg.SVIDTTL / 4, MaxConnectionAgeGrace: cfg.SVIDTTL / 4,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		// A replica has ten thousand connections on which seldom anything happens: what they hold while they rest counts. TLS
-		// buffers records anyway, so that reading needs no buffer of its own; those for writing are lent while there is something.
+		// buffers records anyway, so that reading needs no buffer of its own; those for writing are lent while there is something to write.
 		grpc.ReadBufferSize(0),
-		grpc.SharedWriteBuffer(true),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(4*window),
