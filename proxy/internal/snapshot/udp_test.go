@@ -32,7 +32,7 @@ func TestIndexTellsTransportsApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &Index{}
+	x := &Index{addresses: &byAddress{}}
 	x.shards[ShardOf(name)] = s
 	got, ok := x.ByAddress(netip.MustParseAddr("198.18.0.1"))
 	if !ok || len(got.Ports) != 2 || got.Ports[0].Protocol != table.TCP || got.Ports[1] != (table.ServicePort{Number: 53, Protocol: table.UDP}) {
