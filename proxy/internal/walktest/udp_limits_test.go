@@ -152,6 +152,15 @@ func (x withAddress) ByAddress(addr netip.Addr) (table.IndexEntry, bool) {
 	return table.IndexEntry{Name: x.service}, addr == x.address
 }
 
+// only is an address with one program that takes datagrams.
+func only(ep *table.Endpoint) *table.Address {
+	set := &table.EndpointSet{Key: "address/" + ep.Key, Service: ep.Service, Endpoints: []*table.Endpoint{ep}}
+	return &table.Address{Address: ep.Address, Ports: []table.AddressPort{{Target: ep.TargetPort, UDP: true, Service: &table.Service{
+		Name:  ep.Service,
+		Rules: []table.Rule{{Backends: []table.Backend{{Service: ep.Service, Weight: 1, Set: set}}, TotalWeight: 1}},
+	}}}}
+}
+
 // TestUDPCapturedDestinations: a virtual address is its service, an endpoint's own address is that endpoint through its
 // sidecar, and what is outside is called in plaintext or refused, as the mode or the decision has it. Replies come from
 // where the client sent to.
@@ -184,8 +193,11 @@ func TestUDPCapturedDestinations(t *testing.T) {
 			next := *base.Tables.Load()
 			next.Mesh.MTLS = tt.mode
 			next.Index = withAddress{next.Index, "default/dns", virtual}
+			next.Addresses = map[netip.Addr]*table.Address{first.Endpoint.Address: only(first.Endpoint)}
 			base.Tables.Store(&next)
-			c := m.outboundOf(t, base, func(*outbound.Config) {})
+			answered := make(chan struct{})
+			close(answered)
+			c := m.outboundOf(t, base, func(cfg *outbound.Config) { cfg.WantAddress = func(netip.Addr) <-chan struct{} { return answered } })
 			p := &captured{in: make(chan packet), replies: make(chan packet, 10), closed: make(chan struct{})}
 			Run(t, func(ctx context.Context) error {
 				return c.Outbound.ServePackets(ctx, p, c.Outbound.Captured(tt.decide))
@@ -197,7 +209,12 @@ func TestUDPCapturedDestinations(t *testing.T) {
 				}
 				return
 			}
-			reply := <-p.replies
+			var reply packet
+			select {
+			case reply = <-p.replies:
+			case <-time.After(20 * time.Second):
+				t.Fatalf("no reply; records %+v", c.Records.Wait(1))
+			}
 			if reply.from != tt.to || reply.to != user || tt.want != "first|second" && reply.payload != tt.want+" x" {
 				t.Errorf("got %+v", reply)
 			}
