@@ -47,6 +47,8 @@ func Flags(fs *pflag.FlagSet) {
 	fs.Int("gateway-rest-port", d.Listen.GatewayREST, "REST and console port of gateway; 0: any")
 	fs.String("gateway-tls", d.Listen.GatewayTLS, "TLS with its SVID on the gateway's ports: on, off, or auto (off for connections over loopback, on for others)")
 
+	gatewayFlags(fs, d.Gateway)
+
 	fs.String("store", "", "embed, etcd or mem (default: etcd with --etcd-endpoints, else embed)")
 	fs.StringSlice("etcd-endpoints", nil, "etcd cluster to keep state in (repeatable)")
 	fs.String("etcd-ca-file", "", "PEM file with etcd's CA")
@@ -62,6 +64,22 @@ func Flags(fs *pflag.FlagSet) {
 	fs.Duration("heartbeat", d.Lease.Heartbeat, "how often sidecars renew their registration")
 	fs.String("log-level", d.Log.Level, "debug, info, warn or error")
 	fs.String("log-format", d.Log.Format, "json, console or auto")
+}
+
+// gatewayFlags adds what concerns the callers of the gateway.
+func gatewayFlags(fs *pflag.FlagSet, d GatewaySettings) {
+	fs.Float64("gateway-rate", d.Rate, "calls a second that each caller of the gateway may make in the long run")
+	fs.Int("gateway-burst", d.Burst, "calls that each caller may make at once")
+	fs.Int("gateway-max-concurrent", d.MaxConcurrent, "calls that may run at once at one gateway, of all callers together")
+	fs.Int("gateway-max-body", d.MaxBody, "bytes that a request to the gateway may have")
+	fs.Int("audit-max-events", d.AuditMaxEvents, "events that the audit log keeps")
+	fs.Duration("audit-max-age", d.AuditMaxAge, "how long the audit log keeps them")
+	fs.Duration("idempotency-window", d.IdempotencyWindow, "how long the answer to an idempotency key is kept")
+	fs.String("oidc-issuer", d.OIDCIssuer, "URL of an OIDC issuer whose tokens the gateway takes too")
+	fs.String("oidc-audience", d.OIDCAudience, "audience that its tokens must be for")
+	fs.String("oidc-subject-claim", d.OIDCSubjectClaim, "claim that role bindings call oidcSubject")
+	fs.String("oidc-groups-claim", d.OIDCGroupsClaim, "claim that role bindings call oidcGroup")
+	fs.String("oidc-ca-file", d.OIDCCAFile, "PEM file with the authorities of the issuer's certificate")
 }
 
 // Names lists the services in the order in which a process builds them.

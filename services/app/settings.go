@@ -40,6 +40,8 @@ type Settings struct {
 	Store StoreSettings `koanf:",squash"`
 	// Identity holds lifetimes and the proof by which this process gets its SVIDs.
 	Identity IdentitySettings `koanf:",squash"`
+	// Gateway holds what people and programs may ask of the gateway, and who they may be.
+	Gateway GatewaySettings `koanf:",squash"`
 	// Lease holds the times of workload registrations.
 	Lease LeaseSettings `koanf:",squash"`
 	// Log says what is logged and how.
@@ -104,6 +106,31 @@ type IdentitySettings struct {
 	JoinTokenFile string `koanf:"join-token-file"`
 }
 
+// GatewaySettings are about the callers of the gateway.
+type GatewaySettings struct {
+	// Rate is how many calls a second each caller may make in the long run, and Burst how many at once. Each replica counts for
+	// itself.
+	Rate  float64 `koanf:"gateway-rate"`
+	Burst int     `koanf:"gateway-burst"`
+	// MaxConcurrent is how many calls may run at once, of all callers together, and MaxBody how many bytes a request may have.
+	MaxConcurrent int `koanf:"gateway-max-concurrent"`
+	MaxBody       int `koanf:"gateway-max-body"`
+	// AuditMaxEvents and AuditMaxAge bound the audit log.
+	AuditMaxEvents int           `koanf:"audit-max-events"`
+	AuditMaxAge    time.Duration `koanf:"audit-max-age"`
+	// IdempotencyWindow is how long the answer to an idempotency key is kept.
+	IdempotencyWindow time.Duration `koanf:"idempotency-window"`
+	// OIDCIssuer is the URL of the issuer whose tokens are taken beside those of this mesh; empty: none. OIDCAudience is whom
+	// they must be for.
+	OIDCIssuer   string `koanf:"oidc-issuer"`
+	OIDCAudience string `koanf:"oidc-audience"`
+	// OIDCSubjectClaim and OIDCGroupsClaim name the claims that role bindings are matched with.
+	OIDCSubjectClaim string `koanf:"oidc-subject-claim"`
+	OIDCGroupsClaim  string `koanf:"oidc-groups-claim"`
+	// OIDCCAFile holds the authorities of the issuer's certificate as PEM; empty: the system's.
+	OIDCCAFile string `koanf:"oidc-ca-file"`
+}
+
 // LeaseSettings holds the times of workload registrations.
 type LeaseSettings struct {
 	// TTL is how long a registration lives without a heartbeat.
@@ -133,8 +160,13 @@ func Default() *Settings {
 			Gateway: 9701, GatewayREST: 9700, GatewayTLS: "auto",
 		},
 		Identity: IdentitySettings{SVIDTTL: 48 * time.Hour, JoinTokenTTL: 10 * time.Minute},
-		Lease:    LeaseSettings{TTL: 10 * time.Second, Heartbeat: 3 * time.Second},
-		Log:      LogSettings{Level: "info", Format: "auto"},
+		Gateway: GatewaySettings{
+			Rate: 50, Burst: 200, MaxConcurrent: 1024, MaxBody: 16 << 20,
+			AuditMaxEvents: 10_000, AuditMaxAge: 90 * 24 * time.Hour, IdempotencyWindow: time.Hour,
+			OIDCSubjectClaim: "sub", OIDCGroupsClaim: "groups",
+		},
+		Lease: LeaseSettings{TTL: 10 * time.Second, Heartbeat: 3 * time.Second},
+		Log:   LogSettings{Level: "info", Format: "auto"},
 	}
 }
 

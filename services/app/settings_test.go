@@ -73,7 +73,7 @@ func TestEveryFlagIsASetting(t *testing.T) {
 		if f.Name == flagConfig || f.Name == flagCheck {
 			return
 		}
-		value := map[string]string{"int": "1", "duration": "1h1m", "stringSlice": "v", "string": "v"}[f.Value.Type()]
+		value := map[string]string{"int": "1", "float64": "1.5", "duration": "1h1m", "stringSlice": "v", "string": "v"}[f.Value.Type()]
 		got, err := load(t, "--"+f.Name+"="+value)
 		if err != nil {
 			t.Fatalf("--%s: %v", f.Name, err)
@@ -97,6 +97,9 @@ func TestValidateReportsAllProblems(t *testing.T) {
 		want   []string
 	}{
 		{"trust domain", func(s *Settings) { s.TrustDomain = "Not A Domain" }, []string{"trust-domain"}},
+		{"gateway", func(s *Settings) { s.Gateway = GatewaySettings{OIDCAudience: "weft"} }, []string{
+			"audit-max-age", "audit-max-events", "gateway-burst", "gateway-max-body", "gateway-max-concurrent", "gateway-rate", "idempotency-window", "oidc-issuer",
+		}},
 		{"two at once", func(s *Settings) { s.DataDir = "rel"; s.Log.Level = "loud" }, []string{"data-dir", "log-level"}},
 		{"etcd without endpoints", func(s *Settings) { s.Store.Kind = StoreEtcd }, []string{"etcd-endpoints"}},
 		{"embed with endpoints", func(s *Settings) { s.Store.Kind = StoreEmbed; s.Store.Endpoints = []string{"a:1"} }, []string{"store"}},

@@ -28,6 +28,7 @@ func (s *Settings) Validate() error {
 	s.validateNetwork(&p)
 	s.validateStore(&p)
 	s.validateTimes(&p)
+	s.validateGateway(&p)
 	p.oneOf("log-level", s.Log.Level, "debug", "info", "warn", "error")
 	p.oneOf("log-format", s.Log.Format, "auto", "json", "console")
 	slices.SortFunc(p, func(a, b fault.Field) int { return strings.Compare(a.Path, b.Path) })
@@ -101,6 +102,35 @@ func (s *Settings) validateTimes(p *problems) {
 	}
 	if s.Lease.TTL < 2*s.Lease.Heartbeat {
 		p.add("lease-ttl", "%v is too short; at least two heartbeats (%v)", s.Lease.TTL, 2*s.Lease.Heartbeat)
+	}
+}
+
+// validateGateway checks each setting by itself, so that --check-config names all that are wrong; the gateway judges the rest.
+func (s *Settings) validateGateway(p *problems) {
+	g := s.Gateway
+	within := func(key string, n, least, most int) {
+		if n < least || n > most {
+			p.add(key, "%d is not allowed; %d to %d are", n, least, most)
+		}
+	}
+	if g.Rate <= 0 {
+		p.add("gateway-rate", "%g is not allowed; it must be more than 0", g.Rate)
+	}
+	within("gateway-burst", g.Burst, 1, 1_000_000)
+	within("gateway-max-concurrent", g.MaxConcurrent, 1, 1_000_000)
+	within("gateway-max-body", g.MaxBody, 1024, 64<<20)
+	within("audit-max-events", g.AuditMaxEvents, 1, 1_000_000)
+	if g.AuditMaxAge < time.Hour {
+		p.add("audit-max-age", "%v is too short; at least 1h", g.AuditMaxAge)
+	}
+	if g.IdempotencyWindow < time.Minute || g.IdempotencyWindow > 7*24*time.Hour {
+		p.add("idempotency-window", "%v is not allowed; 1m to 168h are", g.IdempotencyWindow)
+	}
+	switch {
+	case g.OIDCIssuer == "" && g.OIDCAudience != "":
+		p.add("oidc-issuer", "is empty; oidc-audience needs one")
+	case g.OIDCIssuer != "" && g.OIDCAudience == "":
+		p.add("oidc-audience", "is empty; without one, tokens that the issuer made for others would be taken")
 	}
 }
 

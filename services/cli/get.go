@@ -18,13 +18,15 @@ import (
 
 func getCommand(o *options) *cobra.Command {
 	var all bool
+	var filter string
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME]",
 		Short: "Show objects as they are stored",
 		Long: `Show one object or all objects of a kind: services, workloads, routes, accesspolicies, meshconfigs,
-externalservices.
-With -o yaml the output can be edited and given back to weft apply.`,
-		Example: "  weft get routes\n  weft get route reviews-canary -o yaml",
+externalservices, rolebindings.
+With -o yaml the output can be edited and given back to weft apply. A filter is an expression over name, ns (its
+namespace), labels and object, in the Common Expression Language.`,
+		Example: "  weft get routes\n  weft get route reviews-canary -o yaml\n  weft get services --filter 'labels[\"team\"] == \"shop\"'",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := findKind(args[0])
@@ -39,7 +41,7 @@ With -o yaml the output can be edited and given back to weft apply.`,
 					}
 					return o.printObjects([]object{obj}, true)
 				}
-				items, err := listAll(ctx, c, k, namespaceOf(o, all))
+				items, err := listAll(ctx, c, k, listQuery{namespace: namespaceOf(o, all), filter: filter})
 				if err != nil {
 					return err
 				}
@@ -47,7 +49,8 @@ With -o yaml the output can be edited and given back to weft apply.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "objects of every namespace")
+	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "objects of every namespace that the caller may see")
+	cmd.Flags().StringVar(&filter, "filter", "", "only objects for which this expression is true")
 	return cmd
 }
 
@@ -59,10 +62,10 @@ func namespaceOf(o *options, all bool) string {
 }
 
 // listAll follows the pages.
-func listAll(ctx context.Context, c *client, k kind, namespace string) ([]object, error) {
+func listAll(ctx context.Context, c *client, k kind, q listQuery) ([]object, error) {
 	var out []object
-	for page := ""; ; {
-		items, next, err := k.list(ctx, c, namespace, page)
+	for {
+		items, next, err := k.list(ctx, c, q)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +73,7 @@ func listAll(ctx context.Context, c *client, k kind, namespace string) ([]object
 		if next == "" {
 			return out, nil
 		}
-		page = next
+		q.page = next
 	}
 }
 

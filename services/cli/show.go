@@ -33,7 +33,7 @@ func servicesCommand(o *options) *cobra.Command {
 }
 
 func (o *options) services(ctx context.Context, c *client, namespace string) error {
-	items, err := listAll(ctx, c, serviceKind(), namespace)
+	items, err := listAll(ctx, c, serviceKind(), listQuery{namespace: namespace})
 	if err != nil {
 		return err
 	}

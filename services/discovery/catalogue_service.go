@@ -21,7 +21,7 @@ func (s *server) CreateService(ctx context.Context, req *discoverypb.CreateServi
 
 // UpdateService replaces a service.
 func (s *server) UpdateService(ctx context.Context, req *discoverypb.UpdateServiceRequest) (*discoverypb.UpdateServiceResponse, error) {
-	a, err := s.services.Update(ctx, req.GetService(), req.GetValidateOnly())
+	a, err := s.services.Update(ctx, req.GetService(), req.GetUpdateMask(), req.GetValidateOnly())
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (s *server) CreateWorkload(ctx context.Context, req *discoverypb.CreateWork
 
 // UpdateWorkload replaces a workload.
 func (s *server) UpdateWorkload(ctx context.Context, req *discoverypb.UpdateWorkloadRequest) (*discoverypb.UpdateWorkloadResponse, error) {
-	a, err := s.workloads.Update(ctx, req.GetWorkload(), req.GetValidateOnly())
+	a, err := s.workloads.Update(ctx, req.GetWorkload(), req.GetUpdateMask(), req.GetValidateOnly())
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
@@ -70,19 +71,18 @@ func (s *Service) plan(objects []manifest.Object) ([]*step, error) {
 	if len(objects) == 0 {
 		return nil, fault.InvalidFields("request", []fault.Field{{Path: "manifests", Problem: "hold no object"}})
 	}
-	catalogue, err := s.deps.Dial(discovery)
-	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, "service discovery cannot be reached")
-	}
-	intent, err := s.deps.Dial(policy)
-	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, "service policy cannot be reached")
+	var all owners
+	for service, conn := range map[string]*grpc.ClientConnInterface{discovery: &all.discovery, policy: &all.policy, identity: &all.identity} {
+		var err error
+		if *conn, err = s.deps.Dial(service); err != nil {
+			return nil, fault.Wrap(fault.Unavailable, err, "service %s cannot be reached", service)
+		}
 	}
 	var steps []*step
 	var fields []fault.Field
 	seen := map[string]bool{}
 	for _, o := range objects {
-		k, ok := kindOf(o, catalogue, intent)
+		k, ok := all.kindOf(o)
 		if !ok {
 			return nil, fault.New(fault.Internal, "manifests hold a %s, which is no kind of object", o.ProtoReflect().Descriptor().FullName())
 		}

@@ -23,7 +23,8 @@ const maxTries = 5
 // narrows what may be, and access is narrowed before traffic is moved.
 func rank(kind string) int {
 	return slices.Index([]string{
-		model.KindService, model.KindWorkload, model.KindExternalService, model.KindMeshConfig, model.KindAccessPolicy, model.KindRoute,
+		model.KindRoleBinding, model.KindService, model.KindWorkload, model.KindExternalService, model.KindMeshConfig,
+		model.KindAccessPolicy, model.KindRoute,
 	}, kind)
 }
 

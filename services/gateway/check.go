@@ -22,7 +22,7 @@ func (s *Service) CheckMesh(ctx context.Context, _ *adminpb.CheckMeshRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	v := &view{status: status, now: status.GetReadTime().AsTime(), svidTTL: s.cfg.SVIDTTL}
+	v := &view{status: status, now: status.GetReadTime().AsTime(), svidTTL: s.cfg.SVIDTTL, sees: seen(ctx)}
 	findings := append(s.gather(ctx, v), s.restored(ctx, v.now)...)
 	findings = append(findings, v.findings()...)
 	slices.SortStableFunc(findings, func(a, b *adminpb.Finding) int { return cmp.Compare(b.GetSeverity(), a.GetSeverity()) })

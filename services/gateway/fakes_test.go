@@ -147,14 +147,67 @@ func (f *fakeDiscovery) accounts(name string) []string {
 	return f.services[model.Key{Namespace: "default", Name: name}].GetSpec().GetAccounts()
 }
 
-// fakeIdentity knows one token, "good", of ann.
+// fakeIdentity knows the token "good" of ann, who is an administrator from before there were roles, and those that a test gives.
 type fakeIdentity struct {
 	identitypb.UnimplementedIdentityServiceServer
 	mu        sync.Mutex
 	asked     int
+	minted    int
 	revoked   bool
 	principal string
 	down      bool
+	tokens    map[string]*identitypb.Grant
+	// bindings gives roles to what a subject's text says.
+	bindings map[string]*identitypb.Grant
+}
+
+// grant makes a token, whose id is its secret.
+func (f *fakeIdentity) grant(token string, role identitypb.Role, namespaces ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tokens == nil {
+		f.tokens = map[string]*identitypb.Grant{}
+	}
+	f.tokens[token] = &identitypb.Grant{Role: role, Namespaces: namespaces}
+}
+
+// bind gives a role to a subject: "spiffe:…", "user:…" or "group:…".
+func (f *fakeIdentity) bind(subject string, role identitypb.Role, namespaces ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.bindings == nil {
+		f.bindings = map[string]*identitypb.Grant{}
+	}
+	f.bindings[subject] = &identitypb.Grant{Role: role, Namespaces: namespaces}
+}
+
+func (f *fakeIdentity) ResolveGrants(_ context.Context, req *identitypb.ResolveGrantsRequest) (*identitypb.ResolveGrantsResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	if f.down {
+		return nil, fault.New(fault.Unavailable, "store is away")
+	}
+	out := &identitypb.ResolveGrantsResponse{}
+	for _, s := range req.GetSubjects() {
+		text := "spiffe:" + s.GetSpiffeId()
+		if s.GetOidcSubject() != "" {
+			text = "user:" + s.GetOidcSubject()
+		} else if s.GetOidcGroup() != "" {
+			text = "group:" + s.GetOidcGroup()
+		}
+		if g := f.bindings[text]; g != nil {
+			out.Grants = append(out.Grants, g)
+		}
+	}
+	return out, nil
+}
+
+func (f *fakeIdentity) CreateAdminToken(context.Context, *identitypb.CreateAdminTokenRequest) (*identitypb.CreateAdminTokenResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.minted++
+	return &identitypb.CreateAdminTokenResponse{AdminToken: &identitypb.AdminToken{Id: "4711"}, Secret: "weft-admin.4711.SECRET"}, nil
 }
 
 func (f *fakeIdentity) AuthenticateToken(_ context.Context, req *identitypb.AuthenticateTokenRequest) (*identitypb.AuthenticateTokenResponse, error) {
@@ -168,6 +221,8 @@ func (f *fakeIdentity) AuthenticateToken(_ context.Context, req *identitypb.Auth
 		return &identitypb.AuthenticateTokenResponse{AdminToken: &identitypb.AdminToken{
 			Id: "h1", Host: &identitypb.HostScope{Host: "b", Namespaces: []string{"shop", "lab"}, Accounts: []string{"cart", "web"}},
 		}}, nil
+	case f.tokens[req.GetSecret()] != nil && !f.revoked:
+		return &identitypb.AuthenticateTokenResponse{AdminToken: &identitypb.AdminToken{Id: req.GetSecret(), Grant: f.tokens[req.GetSecret()]}}, nil
 	case req.GetSecret() != "good" || f.revoked:
 		return nil, fault.New(fault.Anonymous, "no such token")
 	}

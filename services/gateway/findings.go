@@ -16,6 +16,8 @@ type view struct {
 	status  *adminpb.GetStatusResponse
 	now     time.Time
 	svidTTL time.Duration
+	// sees says of which namespaces everything was read: of others nothing is said to be missing.
+	sees func(namespace string) bool
 
 	// catalogueRead says that services and workloads are all there are: without it nothing is said to be missing.
 	catalogueRead bool
@@ -230,7 +232,7 @@ func (v *view) checkPolicies() {
 				if namespace == "" {
 					namespace = p.Namespace
 				}
-				if !v.anyone(namespace, from.Account) {
+				if v.sees(namespace) && !v.anyone(namespace, from.Account) {
 					v.warn(subject, "see that the source is spelled right; it takes effect when such a workload starts",
 						"spec.allow[%d].from[%d]: there is no workload of %s", j, k, sourceText(namespace, from.Account))
 				}

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 
 	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
+	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/manifest"
@@ -27,21 +28,28 @@ type kind struct {
 	update func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error)
 }
 
+// owners are connections to the services that own objects.
+type owners struct {
+	discovery, policy, identity grpc.ClientConnInterface
+}
+
 // kindOf finds the kind of an object; ok is false for a message that is no object.
-func kindOf(o manifest.Object, discovery, policy grpc.ClientConnInterface) (k kind, ok bool) {
-	switch o.(type) {
+func (o owners) kindOf(object manifest.Object) (k kind, ok bool) {
+	switch object.(type) {
 	case *discoverypb.Service:
-		return serviceKind(discoverypb.NewDiscoveryServiceClient(discovery)), true
+		return serviceKind(discoverypb.NewDiscoveryServiceClient(o.discovery)), true
 	case *discoverypb.Workload:
-		return workloadKind(discoverypb.NewDiscoveryServiceClient(discovery)), true
+		return workloadKind(discoverypb.NewDiscoveryServiceClient(o.discovery)), true
 	case *policypb.Route:
-		return routeKind(policypb.NewPolicyServiceClient(policy)), true
+		return routeKind(policypb.NewPolicyServiceClient(o.policy)), true
 	case *policypb.AccessPolicy:
-		return accessPolicyKind(policypb.NewPolicyServiceClient(policy)), true
+		return accessPolicyKind(policypb.NewPolicyServiceClient(o.policy)), true
 	case *policypb.MeshConfig:
-		return meshConfigKind(policypb.NewPolicyServiceClient(policy)), true
+		return meshConfigKind(policypb.NewPolicyServiceClient(o.policy)), true
 	case *policypb.ExternalService:
-		return externalServiceKind(policypb.NewPolicyServiceClient(policy)), true
+		return externalServiceKind(policypb.NewPolicyServiceClient(o.policy)), true
+	case *identitypb.RoleBinding:
+		return roleBindingKind(identitypb.NewIdentityServiceClient(o.identity)), true
 	}
 	return kind{}, false
 }
@@ -150,6 +158,25 @@ func externalServiceKind(c policypb.PolicyServiceClient) kind {
 		update: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
 			r, err := c.UpdateExternalService(ctx, &policypb.UpdateExternalServiceRequest{ExternalService: o.(*policypb.ExternalService), ValidateOnly: validateOnly})
 			return written{r.GetExternalService(), r.GetRevision(), r.GetWarnings()}, err
+		},
+	}
+}
+
+// roleBindingKind has no revisions: no sidecar waits for a binding.
+func roleBindingKind(c identitypb.IdentityServiceClient) kind {
+	return kind{
+		name: model.KindRoleBinding,
+		get: func(ctx context.Context, key model.Key) (manifest.Object, error) {
+			r, err := c.GetRoleBinding(ctx, &identitypb.GetRoleBindingRequest{Namespace: key.Namespace, Name: key.Name})
+			return r.GetRoleBinding(), err
+		},
+		create: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.CreateRoleBinding(ctx, &identitypb.CreateRoleBindingRequest{RoleBinding: o.(*identitypb.RoleBinding), ValidateOnly: validateOnly})
+			return written{r.GetRoleBinding(), nil, r.GetWarnings()}, err
+		},
+		update: func(ctx context.Context, o manifest.Object, validateOnly bool) (written, error) {
+			r, err := c.UpdateRoleBinding(ctx, &identitypb.UpdateRoleBindingRequest{RoleBinding: o.(*identitypb.RoleBinding), ValidateOnly: validateOnly})
+			return written{r.GetRoleBinding(), nil, r.GetWarnings()}, err
 		},
 	}
 }

@@ -12,6 +12,7 @@ import (
 type calls struct {
 	total   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	muted   prometheus.Counter
 }
 
 func newCalls(registry prometheus.Registerer) (*calls, error) {
@@ -22,8 +23,11 @@ func newCalls(registry prometheus.Registerer) (*calls, error) {
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "weft_gateway_call_seconds", Help: "How long calls took; for streams how long they were open.", Buckets: prometheus.DefBuckets,
 		}, []string{"method"}),
+		muted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "weft_gateway_audit_muted_total", Help: "Refusals that are not in the audit log because their caller had too many.",
+		}),
 	}
-	for _, collector := range []prometheus.Collector{c.total, c.seconds} {
+	for _, collector := range []prometheus.Collector{c.total, c.seconds, c.muted} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics of gateway: %w", err)
 		}

@@ -3,7 +3,12 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -28,6 +33,8 @@ type problem struct {
 	Code string `json:"code,omitempty"`
 	// Errors names the fields that are wrong.
 	Errors []fieldProblem `json:"errors,omitempty"`
+	// retryAfter is for the header of that name, in seconds.
+	retryAfter int
 }
 
 type fieldProblem struct {
@@ -43,10 +50,13 @@ func problemOf(st *status.Status, path string) problem {
 		Title: title(code), Status: runtime.HTTPStatusFromCode(code), Detail: st.Message(), Instance: path, Code: code.String(),
 	}
 	for _, d := range st.Details() {
-		if bad, ok := d.(*errdetails.BadRequest); ok {
-			for _, v := range bad.GetFieldViolations() {
+		switch d := d.(type) {
+		case *errdetails.BadRequest:
+			for _, v := range d.GetFieldViolations() {
 				p.Errors = append(p.Errors, fieldProblem{Field: v.GetField(), Message: v.GetDescription()})
 			}
+		case *errdetails.RetryInfo:
+			p.retryAfter = int(math.Ceil(d.GetRetryDelay().AsDuration().Seconds()))
 		}
 	}
 	return p
@@ -78,8 +88,10 @@ func title(code codes.Code) string {
 		return "The caller may not do this"
 	case codes.Unauthenticated:
 		return "The caller is not known"
-	case codes.Unavailable, codes.ResourceExhausted:
+	case codes.Unavailable:
 		return "The control plane cannot answer now"
+	case codes.ResourceExhausted:
+		return "The caller asks too much"
 	case codes.DeadlineExceeded:
 		return "The control plane did not answer in time"
 	case codes.Unimplemented:
@@ -96,8 +108,8 @@ func write(w http.ResponseWriter, p problem) {
 	switch p.Status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="weft"`)
-	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", strconv.Itoa(max(p.retryAfter, 1)))
 	}
 	w.WriteHeader(p.Status)
 	encoder := json.NewEncoder(w)
@@ -107,7 +119,35 @@ func write(w http.ResponseWriter, p problem) {
 
 // handleError writes a call's error.
 func handleError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	if body, ok := r.Context().Value(bodyKey{}).(*limitedBody); ok && body.exceeded {
+		write(w, tooLarge(r, body.limit))
+		return
+	}
 	write(w, problemOf(status.Convert(err), r.URL.Path))
+}
+
+// limitedBody knows whether a request's body was cut: what reads it makes another error of that.
+type limitedBody struct {
+	io.ReadCloser
+	limit    int
+	exceeded bool // the request's own goroutine only
+}
+
+type bodyKey struct{}
+
+// Read reads some of it.
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	var cut *http.MaxBytesError
+	b.exceeded = b.exceeded || errors.As(err, &cut)
+	return n, err
+}
+
+func tooLarge(r *http.Request, limit int) problem {
+	return problem{
+		Type: "about:blank", Title: http.StatusText(http.StatusRequestEntityTooLarge), Status: http.StatusRequestEntityTooLarge,
+		Detail: fmt.Sprintf("the body has more than %d bytes, which is as large as it may be (gateway-max-body)", limit), Instance: r.URL.Path,
+	}
 }
 
 // handleRouting writes that there is no such path, or not with that method.

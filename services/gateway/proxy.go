@@ -34,7 +34,7 @@ type proxy struct {
 func (p *proxy) handle(_ any, stream grpc.ServerStream) error {
 	name, _ := grpc.MethodFromServerStream(stream)
 	m, ok := p.methods[name]
-	if !ok {
+	if !ok || m.service == "" {
 		return status.Errorf(codes.Unimplemented, "the gateway does not offer %s", name)
 	}
 	ctx, cancel := bounded(stream.Context(), m)
@@ -96,6 +96,9 @@ func answer(stream grpc.ServerStream, owner grpc.ClientStream, m method) error {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
+			return err
+		}
+		if err := trim(stream.Context(), m, message); err != nil {
 			return err
 		}
 		if err := stream.SendMsg(message); err != nil {

@@ -25,11 +25,8 @@ import (
 	telemetryrest "github.com/weft-mesh/weft/gen/rest/weft/telemetry/v1alpha1"
 )
 
-// maxBody bounds the body of a REST request.
-const maxBody = 16 << 20
-
-// newHandler makes the REST API out of a connection to the gateway's own gRPC server.
-func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
+// newHandler makes the REST API out of a connection to the gateway's own gRPC server. Bodies are maxBody bytes at most.
+func newHandler(ctx context.Context, conn *grpc.ClientConn, maxBody int) (http.Handler, error) {
 	api := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
 			// Fields that are zero are there, so that programs find them; messages that are absent are not.
@@ -44,6 +41,8 @@ func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		runtime.WithDisableHTTPMethodOverride(),
 		// How the answer came through gRPC is nobody's business.
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithIncomingHeaderMatcher(passedHeader),
+		runtime.WithMetadata(restOrigin),
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		adminrest.RegisterAdminServiceHandler, discoveryrest.RegisterDiscoveryServiceHandler,
@@ -64,8 +63,16 @@ func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		_, _ = w.Write(document) // a client that is gone cannot be told so
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		api.ServeHTTP(w, r)
+		id := orNewID(r.Header.Values(requestID))
+		r.Header.Set(requestID, id)
+		w.Header().Set(requestID, id)
+		if r.ContentLength > int64(maxBody) {
+			write(w, tooLarge(r, maxBody))
+			return
+		}
+		body := &limitedBody{ReadCloser: http.MaxBytesReader(w, r.Body, int64(maxBody)), limit: maxBody}
+		r.Body = body
+		api.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), bodyKey{}, body)))
 	})
 	return mux, nil
 }
@@ -95,7 +102,8 @@ func describe(generated []byte) ([]byte, error) {
 		"description": "The control plane of a Weft mesh. Failures are RFC 9457 problems. Streams are newline-delimited JSON.",
 	}
 	doc["securityDefinitions"] = map[string]any{"token": map[string]any{
-		"type": "apiKey", "in": "header", "name": "Authorization", "description": "\"Bearer\" and an administrator's token",
+		"type": "apiKey", "in": "header", "name": "Authorization",
+		"description": "\"Bearer\" and a token of this mesh or of its OIDC issuer; a client certificate with an SVID does too",
 	}}
 	doc["security"] = []any{map[string]any{"token": []any{}}}
 	out, err := json.MarshalIndent(doc, "", "  ")

@@ -23,6 +23,9 @@ import (
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	"github.com/weft-mesh/weft/internal/spiffe"
 	"github.com/weft-mesh/weft/internal/testca"
+	"github.com/weft-mesh/weft/services/gateway/audit"
+	"github.com/weft-mesh/weft/services/gateway/limit"
+	"github.com/weft-mesh/weft/services/gateway/repeat"
 	"github.com/weft-mesh/weft/services/internal/kv/memkv"
 	"github.com/weft-mesh/weft/services/internal/rpc"
 	policyservice "github.com/weft-mesh/weft/services/policy"
@@ -38,6 +41,8 @@ type rig struct {
 	metrics    *prometheus.Registry
 	stop       func()
 	servers    map[string]*rpc.Server
+	store      *memkv.Store
+	configure  func(*Config)
 
 	mu  sync.Mutex
 	now time.Time
@@ -55,7 +60,7 @@ func (r *rig) pass(d time.Duration) {
 	r.now = r.now.Add(d)
 }
 
-func newRig(t *testing.T, mode string) *rig {
+func newRig(t *testing.T, mode string, configure ...func(*Config)) *rig {
 	t.Helper()
 	ca := testca.New(t, "weft.local")
 	source := func(service string) *spiffe.Source {
@@ -64,6 +69,12 @@ func newRig(t *testing.T, mode string) *rig {
 	r := &rig{
 		catalogue: newFakeDiscovery(), identity: &fakeIdentity{}, sidecars: &fakeDistributor{}, source: source("gateway"),
 		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), servers: map[string]*rpc.Server{}, metrics: prometheus.NewRegistry(),
+		store: memkv.New(),
+		configure: func(c *Config) {
+			for _, f := range configure {
+				f(c)
+			}
+		},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -122,8 +133,16 @@ func (r *rig) start(t *testing.T, ctx context.Context, wg *sync.WaitGroup, mode 
 	must(t, err)
 	restPort, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	s, err := New(Config{TLS: mode, Drain: 10 * time.Second, SVIDTTL: 48 * time.Hour}, Deps{
-		Log: zap.NewNop(), Metrics: r.metrics, Dial: dial, Trust: r.source, GRPC: grpcPort, REST: restPort, Replica: "me",
+	cfg := Config{
+		TLS: mode, Drain: 10 * time.Second, SVIDTTL: 48 * time.Hour,
+		Limits: limit.Default(), Audit: audit.Default(), Repeat: repeat.Config{Window: time.Hour},
+	}
+	if r.configure != nil {
+		r.configure(&cfg)
+	}
+	s, err := New(cfg, Deps{
+		Store: r.store,
+		Log:   zap.NewNop(), Metrics: r.metrics, Dial: dial, Trust: r.source, GRPC: grpcPort, REST: restPort, Replica: "me",
 		Peers: func() []string { return nil }, Now: r.clock,
 		DialEach: func(service string) (map[string]grpc.ClientConnInterface, error) {
 			conn, err := dial(service)

@@ -36,17 +36,10 @@ func isLoopback(addr net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// secured presents the gateway's SVID on a port and asks callers for no certificate: they have tokens.
+// secured presents the gateway's SVID on a port. A client may present one of this mesh too, instead of a token; a certificate
+// that is none ends the handshake.
 func (s *Service) secured(l net.Listener, protocols ...string) net.Listener {
-	return secure{Listener: l, mode: s.cfg.TLS, conf: &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		NextProtos: protocols,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			m := s.deps.Trust.Load()
-			if m == nil {
-				return nil, spiffe.ErrNoSVID
-			}
-			return &m.Certificate, nil
-		},
-	}}
+	conf := spiffe.ServerTLSOptional(s.deps.Trust, spiffe.AnyMember(s.deps.Trust))
+	conf.NextProtos = protocols
+	return secure{Listener: l, mode: s.cfg.TLS, conf: conf}
 }

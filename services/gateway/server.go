@@ -2,34 +2,45 @@ package gateway
 
 import (
 	"context"
-	"errors"
-	"runtime/debug"
-	"strings"
+	"crypto/tls"
+	"net"
 	"time"
 
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/metadata"
 
 	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/fault"
-	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
-// maxMessage bounds one message either way.
+// maxMessage bounds one answer.
 const maxMessage = 64 << 20
 
-// newServer makes the gRPC server that every call goes through. Whether its connections are TLS is their listener's matter.
-func (s *Service) newServer() *grpc.Server {
+// newServer makes a gRPC server that calls go through: that of people, or the inner one of REST requests. Whether connections
+// are TLS is their listener's matter.
+func (s *Service) newServer(inner bool) *grpc.Server {
 	server := grpc.NewServer(
+		grpc.Creds(accepted{insecure.NewCredentials()}),
 		grpc.ForceServerCodecV2(s.proxy.codec),
 		grpc.UnknownServiceHandler(s.proxy.handle),
-		grpc.UnaryInterceptor(s.unary),
-		grpc.StreamInterceptor(s.stream),
-		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			from := s.arrive(ctx, inner)
+			x := &unaryExchange{in: req, handler: handler}
+			if err := s.admit(ctx, info.FullMethod, from, x); err != nil {
+				return nil, err
+			}
+			return x.out, nil
+		}),
+		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			from := s.arrive(stream.Context(), inner)
+			return s.admit(stream.Context(), info.FullMethod, from, &streamExchange{srv: srv, stream: stream, handler: handler})
+		}),
+		grpc.MaxRecvMsgSize(s.cfg.Limits.Body),
 		grpc.MaxSendMsgSize(maxMessage),
 		// Dead clients must not hold streams, and careful ones may ask whether the gateway is alive.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
@@ -40,67 +51,38 @@ func (s *Service) newServer() *grpc.Server {
 	return server
 }
 
-func (s *Service) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	err = s.admit(ctx, info.FullMethod, func(ctx context.Context) error {
-		resp, err = handler(ctx, req)
-		return err
-	})
-	return resp, err
-}
-
-func (s *Service) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return s.admit(ss.Context(), info.FullMethod, func(ctx context.Context) error {
-		return handler(srv, &callStream{ss, ctx})
-	})
-}
-
-// callStream is a stream whose context says who calls, and which ends when the gateway stops.
-type callStream struct {
-	grpc.ServerStream
-	ctx context.Context // replaces the stream's own, which is what interceptors are for
-}
-
-// Context is the context of the call.
-func (s *callStream) Context() context.Context { return s.ctx }
-
-// admit finds out who calls, lets the call happen, and makes a status of what went wrong. Calls that change something are
-// logged with the caller's id, whatever becomes of them.
-func (s *Service) admit(ctx context.Context, method string, call func(context.Context) error) (err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if s.proxy.methods[method].stream { // it has no end of its own; other calls may finish
-		defer context.AfterFunc(s.draining, func() { cancel(errDraining) })()
+// arrive reads where a call comes from, and tells its caller by which id it is found again. A REST request has been told.
+func (s *Service) arrive(ctx context.Context, inner bool) origin {
+	from := originOf(ctx, inner)
+	if !inner {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(requestID, from.requestID)) // it fails only when headers have been sent
 	}
-	var who string
-	began := time.Now()
-	defer func() {
-		if r := recover(); r != nil {
-			s.deps.Log.Error("rpc handler panicked", zap.String("method", method), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
-			err = fault.New(fault.Internal, "internal error, see the log")
-		}
-		if err != nil && errors.Is(context.Cause(ctx), errDraining) {
-			err = errDraining
-		}
-		err = rpc.StatusOf(err).Err()
-		s.calls.done(s.label(method), status.Code(err), time.Since(began))
-		if who != "" && changes(method) {
-			s.deps.Log.Info("administrator's call", zap.String("method", method), zap.String("principal", who),
-				zap.Stringer("code", status.Code(err)))
-		}
-	}()
-	if !public(method) {
-		caller, err := s.auth.principal(ctx)
-		if err != nil {
-			return err
-		}
-		who = caller.id
-		if err := judgeHost(caller, method, nil); err != nil {
-			return err
-		}
-		ctx = withCaller(ctx, caller)
-		ctx = rpc.WithPrincipal(rpc.WithCaller(ctx, rpc.Caller{Principal: who}), who)
+	return from
+}
+
+// accepted takes a connection as its listener has decided that it is, plain or TLS, and makes known what certificates the
+// client presented.
+type accepted struct {
+	credentials.TransportCredentials
+}
+
+// ServerHandshake does the TLS handshake of a connection that is to be TLS.
+func (a accepted) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, ok := conn.(*tls.Conn)
+	if !ok {
+		return a.TransportCredentials.ServerHandshake(conn)
 	}
-	return call(ctx)
+	if err := secured.HandshakeContext(context.Background()); err != nil { // gRPC has set a deadline on the connection
+		return nil, nil, err
+	}
+	return conn, credentials.TLSInfo{
+		State: secured.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	}, nil
+}
+
+// Clone copies it.
+func (a accepted) Clone() credentials.TransportCredentials {
+	return accepted{a.TransportCredentials.Clone()}
 }
 
 // label is a method's name for metrics. What is not offered has one name together: callers must not make series.
@@ -108,23 +90,8 @@ func (s *Service) label(method string) string {
 	if _, ok := s.proxy.methods[method]; ok || public(method) {
 		return method
 	}
-	switch method {
-	case adminpb.AdminService_Apply_FullMethodName, adminpb.AdminService_GetStatus_FullMethodName, adminpb.AdminService_CheckMesh_FullMethodName:
-		return method
-	}
 	return "other"
 }
 
 // errDraining ends streams when the gateway stops: their clients go on at another replica.
 var errDraining = fault.New(fault.Unavailable, "the gateway is stopping: go on at another replica")
-
-// changes says whether a method may change something.
-func changes(method string) bool {
-	name := method[strings.LastIndexByte(method, '/')+1:]
-	for _, verb := range []string{"Create", "Update", "Delete", "Apply"} {
-		if strings.HasPrefix(name, verb) {
-			return true
-		}
-	}
-	return false
-}

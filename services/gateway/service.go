@@ -18,6 +18,10 @@ import (
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/internal/spiffe"
+	"github.com/weft-mesh/weft/services/gateway/audit"
+	"github.com/weft-mesh/weft/services/gateway/credential"
+	"github.com/weft-mesh/weft/services/gateway/limit"
+	"github.com/weft-mesh/weft/services/gateway/repeat"
 	"github.com/weft-mesh/weft/services/internal/kv"
 	"github.com/weft-mesh/weft/services/internal/rpc"
 )
@@ -30,6 +34,13 @@ type Config struct {
 	Drain time.Duration
 	// SVIDTTL is the lifetime of the SVIDs that identity issues, by which a check tells those that were not renewed.
 	SVIDTTL time.Duration
+	// Limits keep callers from taking the control plane away from each other.
+	Limits limit.Config
+	// Audit says how much of the audit log is kept, Repeat how long answers of calls with idempotency keys are.
+	Audit  audit.Config
+	Repeat repeat.Config
+	// OIDC says whose tokens are taken beside those of this mesh.
+	OIDC credential.OIDCConfig
 }
 
 // Validate reports all problems of the configuration.
@@ -41,6 +52,7 @@ func (c Config) Validate() error {
 	if c.Drain < 0 || c.SVIDTTL <= 0 {
 		errs = append(errs, fmt.Errorf("drain %s and svid-ttl %s must not be negative", c.Drain, c.SVIDTTL))
 	}
+	errs = append(errs, c.Limits.Validate(), c.Audit.Validate(), c.Repeat.Validate(), c.OIDC.Validate())
 	return errors.Join(errs...)
 }
 
@@ -51,10 +63,11 @@ type Deps struct {
 	Dial Dial
 	// DialEach connects to every replica of a service by itself, by name.
 	DialEach func(service string) (map[string]grpc.ClientConnInterface, error)
+	// Store is the gateway's own part of the store: the audit log, answers of calls with idempotency keys, and the note of a
+	// restore.
+	Store kv.Store
 	// Trust holds the gateway's SVID.
 	Trust *spiffe.Source
-	// Store is the gateway's own part of the store; nil: none.
-	Store kv.Store
 	// GRPC and REST are the ports; Run serves and closes them.
 	GRPC, REST net.Listener
 	// Metrics is where the collectors are registered.
@@ -70,11 +83,15 @@ type Deps struct {
 // Service is the gateway.
 type Service struct {
 	adminpb.UnimplementedAdminServiceServer
-	cfg   Config
-	deps  Deps
-	auth  *authenticator
-	proxy *proxy
-	calls *calls
+	cfg     Config
+	deps    Deps
+	auth    *credential.Authenticator
+	limits  *limit.Limiter
+	log     *audit.Log
+	repeats *repeat.Keeper
+	proxy   *proxy
+	calls   *calls
+	muted   prometheus.Counter
 
 	// draining ends when the gateway stops; Run cancels it, and calls listen to it.
 	draining context.Context
@@ -88,17 +105,34 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration of gateway: %w", err)
 	}
+	offered, err := methods()
+	if err != nil {
+		return nil, fmt.Errorf("list the methods of the gateway: %w", err)
+	}
 	counted, err := newCalls(deps.Metrics)
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, deps: deps, auth: newAuthenticator(deps.Dial, deps.Now), calls: counted}
+	events, err := audit.New(cfg.Audit, audit.Deps{Log: deps.Log, Store: deps.Store, Metrics: deps.Metrics, Now: deps.Now})
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := credential.NewOIDC(cfg.OIDC, deps.Now)
+	if err != nil {
+		return nil, fmt.Errorf("configuration of gateway: %w", err)
+	}
+	s := &Service{
+		cfg: cfg, deps: deps, calls: counted, muted: counted.muted, limits: limit.New(cfg.Limits, deps.Now), log: events,
+		repeats: repeat.New(cfg.Repeat, deps.Store, deps.Log, deps.Now),
+		auth: credential.New(credential.Deps{
+			Identity: func() (grpc.ClientConnInterface, error) { return deps.Dial(identity) }, Trust: deps.Trust, OIDC: issuer, Now: deps.Now,
+		}),
+	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.proxy = &proxy{
-		dial: deps.Dial, codec: newCodec(), methods: methods(),
+		dial: deps.Dial, codec: newCodec(), methods: offered,
 		before: map[string]func(context.Context, []byte) error{
-			identitypb.IdentityService_CreateJoinToken_FullMethodName:  s.beforeJoinToken,
-			identitypb.IdentityService_DeleteAdminToken_FullMethodName: beforeDeleteAdminToken,
+			identitypb.IdentityService_CreateJoinToken_FullMethodName: s.beforeJoinToken,
 		},
 	}
 	return s, nil
@@ -125,14 +159,16 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("connect to the gateway's own server: %w", err)
 	}
 	defer conn.Close()
-	handler, err := newHandler(context.WithoutCancel(ctx), conn)
+	handler, err := newHandler(context.WithoutCancel(ctx), conn, s.cfg.Limits.Body)
 	if err != nil {
 		return err
 	}
 	// One deadline for all that drains, counted from the first that asks.
 	deadline := sync.OnceValue(func() time.Time { return time.Now().Add(s.cfg.Drain) })
-	ours, people := s.newServer(), s.newServer()
+	ours, people := s.newServer(true), s.newServer(false)
 	var group lifecycle.Group
+	group.Add("audit log", s.log.Run)
+	group.Add("idempotency keys", s.repeats.Run)
 	group.Add("calls of REST requests", func(ctx context.Context) error { return serveGRPC(ctx, ours, memory, deadline) })
 	group.Add("gRPC port", func(ctx context.Context) error { return serveGRPC(ctx, people, s.secured(s.deps.GRPC, "h2"), deadline) })
 	group.Add("REST port", func(ctx context.Context) error { return s.serveREST(ctx, handler, deadline) })

@@ -36,7 +36,7 @@ func (s *Service) GetStatus(ctx context.Context, _ *adminpb.GetStatusRequest) (*
 	if err != nil {
 		out.Components = blame(out.Components, distributor, err)
 	} else {
-		out.Sidecars, out.Compiled = sidecars.GetSidecars(), sidecars.GetCompiled()
+		out.Sidecars, out.Compiled = sidecarsOf(sidecars.GetSidecars(), seen(ctx)), sidecars.GetCompiled()
 		for _, replica := range sidecars.GetUnreachableReplicas() {
 			out.Components = append(out.Components, &adminpb.ComponentStatus{
 				Component: distributor, Replica: replica, Message: "cannot be reached by its peers; its sidecars are not shown",

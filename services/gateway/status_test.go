@@ -137,7 +137,7 @@ func TestFindings(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			v := test.view
-			v.now, v.svidTTL, v.catalogueRead = now, 48*time.Hour, true
+			v.now, v.svidTTL, v.catalogueRead, v.sees = now, 48*time.Hour, true, func(string) bool { return true }
 			if v.status == nil {
 				v.status = &adminpb.GetStatusResponse{}
 			}
@@ -157,6 +157,7 @@ func TestFindings(t *testing.T) {
 	}
 	t.Run("conflict and lost leases", func(t *testing.T) {
 		v := view{
+			sees:   func(string) bool { return true },
 			status: &adminpb.GetStatusResponse{}, now: now, svidTTL: time.Hour, catalogueRead: true, services: []model.Service{shop},
 			workloads: []model.Workload{lost}, routes: []model.Route{older, younger},
 		}

@@ -144,7 +144,7 @@ func TestAdminTokens(t *testing.T) {
 	_, err = client.DeleteAdminToken(ctx, &identitypb.DeleteAdminTokenRequest{Id: "first"})
 	refused(t, err, codes.NotFound, "first")
 	_, err = client.DeleteAdminToken(ctx, &identitypb.DeleteAdminTokenRequest{Id: made.GetAdminToken().GetId()})
-	refused(t, err, codes.InvalidArgument, "last token")
+	refused(t, err, codes.InvalidArgument, "last administrator's token")
 	_, err = client.CreateAdminToken(ctx, &identitypb.CreateAdminTokenRequest{Ttl: durationpb.New(-time.Second)})
 	refused(t, err, codes.InvalidArgument, "ttl")
 }

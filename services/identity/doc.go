@@ -8,7 +8,8 @@
 //	roots/default/<sha256>       certificates of the authorities; the bundle is their union
 //	issuers/default/<sha256>     the authorities that may sign, because everybody has them
 //	jointokens/default/<id>      hashes of join tokens that nobody has redeemed yet
-//	admintokens/default/<id>     hashes of administrators' tokens
+//	admintokens/default/<id>     hashes of the tokens of those who call the gateway, with their roles
+//	rolebindings/default/<name>  roles of those who have other credentials
 //
 // It must never hand an SVID to anyone who has not proved who they are, sign by a root that the mesh does not have yet, or put
 // a private key or a secret anywhere but into its own data directory.

@@ -11,7 +11,7 @@ import (
 	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
-// gatewayService is the service that has authenticated an administrator already.
+// gatewayService is the service that has found out who asks already, and that they may.
 const gatewayService = "gateway"
 
 // Register adds the methods and says who may call each.
@@ -29,6 +29,12 @@ func (s *Service) Register(r *rpc.Registrar) {
 		identitypb.IdentityService_ListAdminTokens_FullMethodName:   administrators,
 		identitypb.IdentityService_DeleteAdminToken_FullMethodName:  administrators,
 		identitypb.IdentityService_AuthenticateToken_FullMethodName: rpc.Services(gatewayService),
+		identitypb.IdentityService_ResolveGrants_FullMethodName:     rpc.Services(gatewayService),
+		identitypb.IdentityService_CreateRoleBinding_FullMethodName: rpc.Services(gatewayService),
+		identitypb.IdentityService_UpdateRoleBinding_FullMethodName: rpc.Services(gatewayService),
+		identitypb.IdentityService_GetRoleBinding_FullMethodName:    rpc.Services(gatewayService),
+		identitypb.IdentityService_ListRoleBindings_FullMethodName:  rpc.Services(gatewayService),
+		identitypb.IdentityService_DeleteRoleBinding_FullMethodName: rpc.Services(gatewayService),
 	} {
 		r.Allow(method, rule)
 	}
@@ -49,10 +55,16 @@ func (s *Service) bearer(ctx context.Context, _ rpc.Caller) error {
 		return errors.New("the call carries no administrator's bearer token")
 	}
 	token, err := s.adminTokens.authenticate(ctx, secret)
-	if err == nil && token.GetHost() != nil {
+	if err != nil {
+		return err
+	}
+	if token.GetHost() != nil {
 		return errors.New("the bearer token is a host's credential, which works at the gateway only")
 	}
-	return err
+	if !administrates(token) { // other roles are judged by the gateway, which knows what a call is about
+		return errors.New("the bearer token is not an administrator's; others call the gateway")
+	}
+	return nil
 }
 
 func bearerOf(ctx context.Context) (string, bool) {

@@ -15,6 +15,8 @@ import (
 	"github.com/weft-mesh/weft/internal/lifecycle"
 	"github.com/weft-mesh/weft/internal/spiffe/jointoken"
 	"github.com/weft-mesh/weft/services/internal/kv"
+	"github.com/weft-mesh/weft/services/internal/model"
+	"github.com/weft-mesh/weft/services/internal/resource"
 )
 
 // DefaultGrace is how long a root that is not the first waits for a distributor that does not answer.
@@ -84,6 +86,7 @@ type Service struct {
 	distribution *distribution
 	joinTokens   joinTokens
 	adminTokens  adminTokens
+	bindings     *resource.Resource[model.RoleBinding, *identitypb.RoleBinding]
 	metrics      *metrics
 	started      atomic.Bool // the first administrator's token has been seen to
 }
@@ -111,6 +114,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		distribution: d,
 		joinTokens:   joinTokens{store: deps.Store, td: deps.Trust.td},
 		adminTokens:  adminTokens{store: deps.Store},
+		bindings:     newBindings(deps.Store),
 		metrics:      m,
 	}, nil
 }

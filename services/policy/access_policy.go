@@ -17,7 +17,7 @@ func (s *Service) CreateAccessPolicy(ctx context.Context, req *policypb.CreateAc
 
 // UpdateAccessPolicy replaces an access policy.
 func (s *Service) UpdateAccessPolicy(ctx context.Context, req *policypb.UpdateAccessPolicyRequest) (*policypb.UpdateAccessPolicyResponse, error) {
-	a, err := s.accessPolicies.Update(ctx, req.GetAccessPolicy(), req.GetValidateOnly())
+	a, err := s.accessPolicies.Update(ctx, req.GetAccessPolicy(), req.GetUpdateMask(), req.GetValidateOnly())
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (s *Service) CreateExternalService(ctx context.Context, req *policypb.Creat
 
 // UpdateExternalService replaces an external service.
 func (s *Service) UpdateExternalService(ctx context.Context, req *policypb.UpdateExternalServiceRequest) (*policypb.UpdateExternalServiceResponse, error) {
-	a, err := s.externalServices.Update(ctx, req.GetExternalService(), req.GetValidateOnly())
+	a, err := s.externalServices.Update(ctx, req.GetExternalService(), req.GetUpdateMask(), req.GetValidateOnly())
 	if err != nil {
 		return nil, err
 	}

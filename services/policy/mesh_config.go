@@ -17,7 +17,7 @@ func (s *Service) CreateMeshConfig(ctx context.Context, req *policypb.CreateMesh
 
 // UpdateMeshConfig replaces the mesh configuration.
 func (s *Service) UpdateMeshConfig(ctx context.Context, req *policypb.UpdateMeshConfigRequest) (*policypb.UpdateMeshConfigResponse, error) {
-	a, err := s.meshConfigs.Update(ctx, req.GetMeshConfig(), req.GetValidateOnly())
+	a, err := s.meshConfigs.Update(ctx, req.GetMeshConfig(), req.GetUpdateMask(), req.GetValidateOnly())
 	if err != nil {
 		return nil, err
 	}

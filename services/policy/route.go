@@ -20,7 +20,7 @@ func (s *Service) CreateRoute(ctx context.Context, req *policypb.CreateRouteRequ
 
 // UpdateRoute replaces a route.
 func (s *Service) UpdateRoute(ctx context.Context, req *policypb.UpdateRouteRequest) (*policypb.UpdateRouteResponse, error) {
-	a, err := s.routes.Update(ctx, req.GetRoute(), req.GetValidateOnly())
+	a, err := s.routes.Update(ctx, req.GetRoute(), req.GetUpdateMask(), req.GetValidateOnly())
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,11 @@ func (s *Service) QueryEdges(ctx context.Context, req *telemetrypb.QueryEdgesReq
 		covered = max(now.Sub(mesh.oldest(now)), time.Second)
 	}
 	out := &telemetrypb.QueryEdgesResponse{UnreachableReplicas: unreachable, Window: durationpb.New(covered)}
-	for _, r := range rows(mesh.clientFirst(), req.GetGroupBy(), req.GetNamespace()) {
+	caller := rpc.CallerFrom(ctx)
+	wanted := func(namespace string) bool {
+		return (req.GetNamespace() == "" || namespace == req.GetNamespace()) && caller.Sees(namespace)
+	}
+	for _, r := range rows(mesh.clientFirst(), req.GetGroupBy(), wanted) {
 		out.Rows = append(out.Rows, r.proto(covered))
 	}
 	return out, nil

@@ -71,11 +71,11 @@ type row struct {
 	counters    counters
 }
 
-// rows groups edges, busiest first, then in order of the key.
-func rows(edges map[edge]counters, by telemetrypb.GroupBy, namespace string) []row {
+// rows groups the edges whose service or source lies in a wanted namespace, busiest first, then in order of the key.
+func rows(edges map[edge]counters, by telemetrypb.GroupBy, wanted func(namespace string) bool) []row {
 	groups := map[edge]*row{}
 	for e, c := range edges {
-		if !inNamespace(e, namespace) {
+		if !wanted(namespaceOf(e.service)) && !wanted(namespaceOf(e.source)) {
 			continue
 		}
 		key := rowKey(e, by)
@@ -121,8 +121,10 @@ func agreed(a, b edge) edge {
 	return a
 }
 
-func inNamespace(e edge, namespace string) bool {
-	return namespace == "" || strings.HasPrefix(e.service, namespace+"/") || strings.HasPrefix(e.source, namespace+"/")
+// namespaceOf is the first part of "namespace/name".
+func namespaceOf(name string) string {
+	namespace, _, _ := strings.Cut(name, "/")
+	return namespace
 }
 
 func (r row) proto(window time.Duration) *telemetrypb.EdgeRow {

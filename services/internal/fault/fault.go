@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind says what sort of thing went wrong.
@@ -21,6 +22,7 @@ const (
 	Denied                  // the caller is known and may not
 	Anonymous               // the caller is not known
 	Unavailable             // try again, here or at another replica
+	Exhausted               // the caller asks too much; RetryAfter says when to try again
 )
 
 // Field is one broken rule of an input.
@@ -36,7 +38,9 @@ type Error struct {
 	Kind   Kind
 	Text   string
 	Fields []Field
-	cause  error
+	// RetryAfter is how long the caller should wait; with Exhausted only.
+	RetryAfter time.Duration
+	cause      error
 }
 
 // Error is the text, the fields and the cause, in that order.

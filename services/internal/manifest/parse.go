@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
+	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/fault"
@@ -96,6 +97,7 @@ func kinds() map[string]Object {
 		model.KindAccessPolicy:    &policypb.AccessPolicy{},
 		model.KindMeshConfig:      &policypb.MeshConfig{},
 		model.KindExternalService: &policypb.ExternalService{},
+		model.KindRoleBinding:     &identitypb.RoleBinding{},
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	KindAccessPolicy    = "AccessPolicy"
 	KindMeshConfig      = "MeshConfig"
 	KindExternalService = "ExternalService"
+	KindRoleBinding     = "RoleBinding"
 )
 
 // Key identifies an object within its kind.

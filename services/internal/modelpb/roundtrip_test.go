@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	discoverypb "github.com/weft-mesh/weft/gen/weft/discovery/v1alpha1"
+	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/model"
 )
@@ -127,6 +128,14 @@ func externalService(t *rapid.T) model.ExternalService {
 	return model.ExternalService{Meta: meta(t), Hosts: maybe(t, "hosts", text), Addresses: maybe(t, "addresses", text), Ports: maybe(t, "ports", port)}
 }
 
+func roleBinding(t *rapid.T) model.RoleBinding {
+	return model.RoleBinding{
+		Meta:    meta(t),
+		Subject: model.Subject{Kind: model.SubjectKind(rapid.Uint8Range(1, 3).Draw(t, "kind")), Value: text(t)},
+		Grant:   model.Grant{Role: model.Role(rapid.Uint8Range(0, 3).Draw(t, "role")), Namespaces: maybe(t, "namespaces", text)},
+	}
+}
+
 func service(t *rapid.T) model.Service {
 	return model.Service{
 		Meta: meta(t), Accounts: maybe(t, "accounts", text), VirtualAddress: address(t),
@@ -176,6 +185,7 @@ func TestRoundTrip(t *testing.T) {
 	t.Run("access", throughWire(access, AccessPolicyToProto, func() *policypb.AccessPolicy { return &policypb.AccessPolicy{} }, AccessPolicyFromProto))
 	t.Run("config", throughWire(meshConfig, MeshConfigToProto, func() *policypb.MeshConfig { return &policypb.MeshConfig{} }, MeshConfigFromProto))
 	t.Run("external", throughWire(externalService, ExternalServiceToProto, func() *policypb.ExternalService { return &policypb.ExternalService{} }, ExternalServiceFromProto))
+	t.Run("role", throughWire(roleBinding, RoleBindingToProto, func() *identitypb.RoleBinding { return &identitypb.RoleBinding{} }, RoleBindingFromProto))
 }
 
 func TestVectorRoundTrip(t *testing.T) {

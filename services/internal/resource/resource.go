@@ -5,14 +5,23 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/fault"
 	"github.com/weft-mesh/weft/services/internal/kv"
+	"github.com/weft-mesh/weft/services/internal/listing"
 	"github.com/weft-mesh/weft/services/internal/model"
 	"github.com/weft-mesh/weft/services/internal/modelpb"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 	"github.com/weft-mesh/weft/services/internal/state"
 )
+
+// Message is an object on the wire.
+type Message interface {
+	proto.Message
+	GetMetadata() *typepb.ObjectMeta
+}
 
 // Stamp makes the revision of a change out of the store's number for it.
 type Stamp func(ctx context.Context, seq int64) (model.Revision, error)
@@ -30,7 +39,7 @@ type Hooks[T any] struct {
 }
 
 // Resource answers the calls about one kind. Safe for concurrent use.
-type Resource[T any, P proto.Message] struct {
+type Resource[T any, P Message] struct {
 	typ        Type[T, P]
 	collection *state.Collection[T]
 	stamp      Stamp
@@ -38,7 +47,7 @@ type Resource[T any, P proto.Message] struct {
 }
 
 // New makes the resource of a kind in a service's part of the store.
-func New[T any, P proto.Message](store kv.Store, typ Type[T, P], stamp Stamp, hooks Hooks[T]) *Resource[T, P] {
+func New[T any, P Message](store kv.Store, typ Type[T, P], stamp Stamp, hooks Hooks[T]) *Resource[T, P] {
 	return &Resource[T, P]{typ: typ, collection: state.NewCollection(store, typ.State()), stamp: stamp, hooks: hooks}
 }
 
@@ -77,16 +86,25 @@ func (r *Resource[T, P]) Create(ctx context.Context, p P, validateOnly bool) (An
 	return r.answer(ctx, written, warnings, err)
 }
 
-// Update replaces an object, guarded by its etag when it has one.
-func (r *Resource[T, P]) Update(ctx context.Context, p P, validateOnly bool) (Answer[P], error) {
-	next, err := r.read(p)
-	if err != nil {
-		return Answer[P]{}, err
+// Update replaces an object, or what a mask names of it, guarded by its etag when it has one.
+func (r *Resource[T, P]) Update(ctx context.Context, p P, updateMask *fieldmaskpb.FieldMask, validateOnly bool) (Answer[P], error) {
+	meta := model.Meta{Key: modelpb.Key(p.GetMetadata().GetNamespace(), p.GetMetadata().GetName()), Etag: p.GetMetadata().GetEtag()}
+	if len(updateMask.GetPaths()) == 0 { // all of it is judged before the store is asked
+		if _, err := r.read(p); err != nil {
+			return Answer[P]{}, err
+		}
 	}
-	meta := *r.typ.Meta(&next)
 	var warnings []*typepb.Warning
 	change := func(current T) (T, error) {
-		object, was := next, r.typ.Meta(&current)
+		wanted, err := listing.Overlay(updateMask, r.typ.ToProto(current), p)
+		if err != nil {
+			return current, err
+		}
+		object, err := r.read(wanted)
+		if err != nil {
+			return current, err
+		}
+		was := r.typ.Meta(&current)
 		now := r.typ.Meta(&object)
 		now.Etag, now.Origin, now.CreateTime, now.UpdateTime = was.Etag, was.Origin, was.CreateTime, was.UpdateTime
 		said, err := r.prepare(ctx, &object, &current, validateOnly)
@@ -108,34 +126,70 @@ func (r *Resource[T, P]) Update(ctx context.Context, p P, validateOnly bool) (An
 	return Answer[P]{Object: r.typ.ToProto(object), Warnings: warnings}, err
 }
 
-// Get reads one object.
+// Get reads one object, or what the request's mask wants of it.
 func (r *Resource[T, P]) Get(ctx context.Context, req interface {
 	GetNamespace() string
 	GetName() string
+	GetReadMask() *fieldmaskpb.FieldMask
 }) (P, error) {
 	var none P
+	mask, err := listing.NewReadMask(req.GetReadMask(), none)
+	if err != nil {
+		return none, err
+	}
 	object, err := r.collection.Get(ctx, modelpb.Key(req.GetNamespace(), req.GetName()))
 	if err != nil {
 		return none, err
 	}
-	return r.typ.ToProto(object), nil
+	p := r.typ.ToProto(object)
+	mask.Apply(p)
+	return p, nil
 }
 
-// List reads a page and returns the token of the next one.
-func (r *Resource[T, P]) List(ctx context.Context, req interface {
+// Lister is what a request for a list of objects holds.
+type Lister interface {
 	GetNamespace() string
 	GetPageSize() int32
 	GetPageToken() string
-}) ([]P, string, error) {
-	list, err := r.collection.List(ctx, req.GetNamespace(), state.Page{Size: int(req.GetPageSize()), Token: req.GetPageToken()})
+	GetFilter() string
+	GetReadMask() *fieldmaskpb.FieldMask
+}
+
+// List reads a page of what the caller may see and the filter lets pass, and returns the token of the next page.
+func (r *Resource[T, P]) List(ctx context.Context, req Lister) ([]P, string, error) {
+	var kind P
+	filter, err := listing.NewFilter(req.GetFilter(), kind)
 	if err != nil {
 		return nil, "", err
 	}
-	out := make([]P, 0, len(list.Objects))
-	for _, object := range list.Objects {
-		out = append(out, r.typ.ToProto(object))
+	mask, err := listing.NewReadMask(req.GetReadMask(), kind)
+	if err != nil {
+		return nil, "", err
 	}
-	return out, list.Next, nil
+	objects, _, err := r.collection.All(ctx, req.GetNamespace())
+	if err != nil {
+		return nil, "", err
+	}
+	all := make([]P, 0, len(objects))
+	caller := rpc.CallerFrom(ctx)
+	for i := range objects {
+		if caller.Sees(r.typ.Meta(&objects[i]).Namespace) {
+			all = append(all, r.typ.ToProto(objects[i]))
+		}
+	}
+	page, next, err := listing.Cut(ctx, all, sortKey[P], func(p P) (bool, error) { return filter.Match(ctx, p) }, listing.Page{
+		Size: req.GetPageSize(), Token: req.GetPageToken(), Epoch: r.collection.Epoch,
+		Query: []string{r.typ.Kind, req.GetNamespace(), req.GetFilter()},
+	})
+	for _, p := range page {
+		mask.Apply(p)
+	}
+	return page, next, err
+}
+
+// sortKey orders as collections do, by namespace and then by name; neither can hold a zero byte.
+func sortKey[P Message](p P) string {
+	return p.GetMetadata().GetNamespace() + "\x00" + p.GetMetadata().GetName()
 }
 
 // Delete removes an object, guarded by an etag when there is one, and returns the revision of the removal.

@@ -7,12 +7,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/fault"
 	"github.com/weft-mesh/weft/services/internal/kv/memkv"
 	"github.com/weft-mesh/weft/services/internal/model"
 	"github.com/weft-mesh/weft/services/internal/modelpb"
+	"github.com/weft-mesh/weft/services/internal/rpc"
 )
 
 func accessType() Type[model.AccessPolicy, *policypb.AccessPolicy] {
@@ -74,7 +77,7 @@ func TestHooksAreAskedBeforeTheWrite(t *testing.T) {
 		}
 	}
 	for _, dry := range []bool{true, false} {
-		if _, err := r.Update(ctx, policy("two"), dry); err != nil {
+		if _, err := r.Update(ctx, policy("two"), nil, dry); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,5 +114,68 @@ func TestOutputOnlyFieldsAreIgnored(t *testing.T) {
 	}
 	if got := a.Object.GetMetadata(); got.GetOrigin() != "" || got.GetEtag() == "old" {
 		t.Errorf("want no origin and a new etag, got %v", got)
+	}
+}
+
+func TestUpdateMaskReplacesOnlyWhatItNames(t *testing.T) {
+	ctx := t.Context()
+	r := New(memkv.New(), accessType(), stamp, Hooks[model.AccessPolicy]{})
+	p := policy("one")
+	p.Metadata.Labels = map[string]string{"team": "shop"}
+	if _, err := r.Create(ctx, p, false); err != nil {
+		t.Fatal(err)
+	}
+	next := policy("two") // no labels: they would go without a mask
+	a, err := r.Update(ctx, next, &fieldmaskpb.FieldMask{Paths: []string{"spec.destination.account"}}, false)
+	if err != nil || a.Object.GetSpec().GetDestination().GetAccount() != "two" || a.Object.GetMetadata().GetLabels()["team"] != "shop" {
+		t.Errorf("got %v, %v", a.Object, err)
+	}
+	var f *fault.Error
+	for _, path := range []string{"metadata.name", "metadata", "spec.nothing"} {
+		_, err := r.Update(ctx, next, &fieldmaskpb.FieldMask{Paths: []string{path}}, false)
+		if !errors.As(err, &f) || f.Kind != fault.Invalid || f.Fields[0].Path != "updateMask.paths[0]" {
+			t.Errorf("mask %q: %v", path, err)
+		}
+	}
+	next.Spec.Destination.Account = "NOT VALID"
+	_, err = r.Update(ctx, next, &fieldmaskpb.FieldMask{Paths: []string{"spec"}}, false)
+	if !errors.As(err, &f) || f.Fields[0].Path != "spec.destination.account" {
+		t.Errorf("invalid result of a merge: %v", err)
+	}
+}
+
+func TestListTellsACallerOnlyWhatHeMaySee(t *testing.T) {
+	r := New(memkv.New(), accessType(), stamp, Hooks[model.AccessPolicy]{})
+	for _, namespace := range []string{"bank", "shop", "web"} {
+		p := policy("one")
+		p.Metadata.Namespace = namespace
+		if _, err := r.Create(t.Context(), p, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for namespaces, want := range map[string][]string{"": {"bank", "shop", "web"}, "shop,web": {"shop", "web"}, "other": nil} {
+		ctx := rpc.WithCaller(t.Context(), rpc.Caller{Namespaces: namespaces})
+		var got []string
+		req := &policypb.ListAccessPoliciesRequest{PageSize: 1, Filter: `object.spec.destination.account == "one"`,
+			ReadMask: &fieldmaskpb.FieldMask{Paths: []string{"metadata.namespace"}}}
+		for {
+			page, next, err := r.List(ctx, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range page {
+				got = append(got, p.GetMetadata().GetNamespace())
+				if p.GetSpec() != nil || p.GetMetadata().GetName() != "" {
+					t.Errorf("the mask let %v pass", p)
+				}
+			}
+			if next == "" {
+				break
+			}
+			req.PageToken = next
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("who sees %q: %s", namespaces, diff)
+		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Type ties a kind's model to its messages. P is a pointer to a message.
-type Type[T any, P proto.Message] struct {
+type Type[T any, P Message] struct {
 	// Kind as in manifests, and the collection of the store that holds its objects.
 	Kind       string
 	Collection string

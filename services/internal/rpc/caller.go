@@ -3,6 +3,8 @@ package rpc
 import (
 	"context"
 	"crypto/x509"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -32,8 +34,11 @@ func (c *chain) caller(ctx context.Context) (Caller, error) {
 	caller := Caller{Account: account}
 	if caller.System(gateway) {
 		if v := metadata.ValueFromIncomingContext(ctx, principalKey); len(v) == 1 {
-			caller.Principal = v[0]
+			if caller.Principal, err = url.PathUnescape(v[0]); err != nil {
+				return Caller{}, fault.Wrap(fault.Invalid, err, "decode the person on whose behalf the gateway calls")
+			}
 		}
+		caller.Namespaces = strings.Join(metadata.ValueFromIncomingContext(ctx, namespacesKey), ",")
 	}
 	return caller, nil
 }

@@ -3,7 +3,9 @@ package rpc
 import (
 	"context"
 	"errors"
+	"net/url"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,9 +24,17 @@ const gateway = "gateway"
 // principalKey is the metadata key of the person on whose behalf the gateway calls.
 const principalKey = "weft-principal"
 
-// WithPrincipal is for the gateway: calls made with the context are on behalf of a person.
-func WithPrincipal(ctx context.Context, principal string) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, principalKey, principal)
+// namespacesKey is the metadata key of the namespaces that the person may see; absent: all.
+const namespacesKey = "weft-namespaces"
+
+// WithPrincipal is for the gateway: calls made with the context are on behalf of a person, who is to be told of nothing outside
+// of some namespaces, or of everything when there are none.
+func WithPrincipal(ctx context.Context, principal string, namespaces []string) context.Context {
+	ctx = metadata.AppendToOutgoingContext(ctx, principalKey, url.PathEscape(principal)) // metadata is ASCII
+	if len(namespaces) > 0 {
+		ctx = metadata.AppendToOutgoingContext(ctx, namespacesKey, strings.Join(namespaces, ","))
+	}
+	return ctx
 }
 
 // chain is what every request passes, in this order: counters, fault to status, panics to faults, caller, rule, handler.

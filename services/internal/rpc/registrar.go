@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -14,8 +15,15 @@ import (
 type Caller struct {
 	// Account of the verified peer; zero for a peer without a client certificate.
 	Account spiffe.Account
-	// Principal is the person on whose behalf the gateway calls (the id of an admin token); empty otherwise.
+	// Principal is the person on whose behalf the gateway calls (the id of a token, a SPIFFE ID, an OIDC subject); empty otherwise.
 	Principal string
+	// Namespaces are those that the person may see, with commas between them, so that callers can be compared; empty: all.
+	Namespaces string
+}
+
+// Sees says whether the caller may be told of what is in a namespace.
+func (c Caller) Sees(namespace string) bool {
+	return c.Namespaces == "" || slices.Contains(strings.Split(c.Namespaces, ","), namespace)
 }
 
 // Anonymous says that the peer presented no identity.

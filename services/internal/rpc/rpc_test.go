@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -137,13 +138,16 @@ func TestPrincipalOnlyFromTheGateway(t *testing.T) {
 	for _, tc := range []struct {
 		as   spiffe.Account
 		want string
-	}{{system("gateway"), "ann"}, {system("telemetry"), ""}, {workload("gateway"), ""}} {
-		ctx := rpc.WithPrincipal(t.Context(), "ann")
+	}{{system("gateway"), "ann at ünïcode"}, {system("telemetry"), ""}, {workload("gateway"), ""}} {
+		ctx := rpc.WithPrincipal(t.Context(), "ann at ünïcode", []string{"shop", "web"})
 		if _, err := r.client(tc.as).GetBundle(ctx, &identitypb.GetBundleRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		if got.Principal != tc.want {
 			t.Errorf("principal from %v = %q, want %q", tc.as, got.Principal, tc.want)
+		}
+		if restricted := tc.want != ""; got.Sees("shop") != true || got.Sees("bank") == restricted {
+			t.Errorf("from %v: sees namespaces %q", tc.as, got.Namespaces)
 		}
 	}
 }
@@ -162,6 +166,7 @@ func TestFaultsTravel(t *testing.T) {
 		{fault.New(fault.Denied, "no"), codes.PermissionDenied, &fault.Error{Kind: fault.Denied}},
 		{fault.New(fault.Anonymous, "who"), codes.Unauthenticated, &fault.Error{Kind: fault.Anonymous}},
 		{fault.New(fault.Unavailable, "later"), codes.Unavailable, &fault.Error{Kind: fault.Unavailable}},
+		{&fault.Error{Kind: fault.Exhausted, RetryAfter: time.Second}, codes.ResourceExhausted, &fault.Error{Kind: fault.Unavailable}},
 		{errors.New("unforeseen"), codes.Internal, &fault.Error{Kind: fault.Internal}},
 		{status.Error(codes.ResourceExhausted, "passed on"), codes.ResourceExhausted, &fault.Error{Kind: fault.Unavailable}},
 	}

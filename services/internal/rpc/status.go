@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/weft-mesh/weft/internal/rpctext"
 	"github.com/weft-mesh/weft/services/internal/fault"
@@ -30,6 +32,8 @@ func code(k fault.Kind) codes.Code {
 		return codes.Unauthenticated
 	case fault.Unavailable:
 		return codes.Unavailable
+	case fault.Exhausted:
+		return codes.ResourceExhausted
 	default:
 		return codes.Internal
 	}
@@ -60,7 +64,7 @@ func kind(c codes.Code) fault.Kind {
 func toStatus(err error) *status.Status {
 	var f *fault.Error
 	if errors.As(err, &f) {
-		return withFields(status.New(code(f.Kind), err.Error()), f.Fields)
+		return withRetry(withFields(status.New(code(f.Kind), err.Error()), f.Fields), f.RetryAfter)
 	}
 	if st, ok := status.FromError(err); ok {
 		return st
@@ -87,6 +91,16 @@ func withFields(st *status.Status, fields []fault.Field) *status.Status {
 		return with
 	}
 	return st // the text still names the fields
+}
+
+func withRetry(st *status.Status, after time.Duration) *status.Status {
+	if after <= 0 {
+		return st
+	}
+	if with, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}); err == nil {
+		return with
+	}
+	return st // the text still says it
 }
 
 // FaultOf turns the error of a call into the fault that the server returned, with its fields, so that callers ask

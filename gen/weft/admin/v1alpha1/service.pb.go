@@ -716,7 +716,7 @@ var File_weft_admin_v1alpha1_service_proto protoreflect.FileDescriptor
 
 const file_weft_admin_v1alpha1_service_proto_rawDesc = "" +
 	"\n" +
-	"!weft/admin/v1alpha1/service.proto\x12\x13weft.admin.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&weft/config/v1alpha1/convergence.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"]\n" +
+	"!weft/admin/v1alpha1/service.proto\x12\x13weft.admin.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fweft/admin/v1alpha1/audit.proto\x1a&weft/config/v1alpha1/convergence.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"]\n" +
 	"\fApplyRequest\x12\x1c\n" +
 	"\tmanifests\x18\x01 \x01(\tR\tmanifests\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x16\n" +
@@ -764,11 +764,14 @@ const file_weft_admin_v1alpha1_service_proto_rawDesc = "" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSEVERITY_OK\x10\x01\x12\x14\n" +
 	"\x10SEVERITY_WARNING\x10\x02\x12\x12\n" +
-	"\x0eSEVERITY_ERROR\x10\x032\x96\x02\n" +
+	"\x0eSEVERITY_ERROR\x10\x032\xca\x04\n" +
 	"\fAdminService\x12N\n" +
 	"\x05Apply\x12!.weft.admin.v1alpha1.ApplyRequest\x1a\".weft.admin.v1alpha1.ApplyResponse\x12Z\n" +
 	"\tGetStatus\x12%.weft.admin.v1alpha1.GetStatusRequest\x1a&.weft.admin.v1alpha1.GetStatusResponse\x12Z\n" +
-	"\tCheckMesh\x12%.weft.admin.v1alpha1.CheckMeshRequest\x1a&.weft.admin.v1alpha1.CheckMeshResponseB;Z9github.com/weft-mesh/weft/gen/weft/admin/v1alpha1;adminpbb\x06proto3"
+	"\tCheckMesh\x12%.weft.admin.v1alpha1.CheckMeshRequest\x1a&.weft.admin.v1alpha1.CheckMeshResponse\x12l\n" +
+	"\x0fListAuditEvents\x12+.weft.admin.v1alpha1.ListAuditEventsRequest\x1a,.weft.admin.v1alpha1.ListAuditEventsResponse\x12q\n" +
+	"\x10WatchAuditEvents\x12,.weft.admin.v1alpha1.WatchAuditEventsRequest\x1a-.weft.admin.v1alpha1.WatchAuditEventsResponse0\x01\x12Q\n" +
+	"\x06WhoAmI\x12\".weft.admin.v1alpha1.WhoAmIRequest\x1a#.weft.admin.v1alpha1.WhoAmIResponseB;Z9github.com/weft-mesh/weft/gen/weft/admin/v1alpha1;adminpbb\x06proto3"
 
 var (
 	file_weft_admin_v1alpha1_service_proto_rawDescOnce sync.Once
@@ -785,23 +788,29 @@ func file_weft_admin_v1alpha1_service_proto_rawDescGZIP() []byte {
 var file_weft_admin_v1alpha1_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_weft_admin_v1alpha1_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_weft_admin_v1alpha1_service_proto_goTypes = []any{
-	(ApplyAction)(0),                // 0: weft.admin.v1alpha1.ApplyAction
-	(Severity)(0),                   // 1: weft.admin.v1alpha1.Severity
-	(*ApplyRequest)(nil),            // 2: weft.admin.v1alpha1.ApplyRequest
-	(*AppliedObject)(nil),           // 3: weft.admin.v1alpha1.AppliedObject
-	(*ApplyResponse)(nil),           // 4: weft.admin.v1alpha1.ApplyResponse
-	(*GetStatusRequest)(nil),        // 5: weft.admin.v1alpha1.GetStatusRequest
-	(*ComponentStatus)(nil),         // 6: weft.admin.v1alpha1.ComponentStatus
-	(*GetStatusResponse)(nil),       // 7: weft.admin.v1alpha1.GetStatusResponse
-	(*CheckMeshRequest)(nil),        // 8: weft.admin.v1alpha1.CheckMeshRequest
-	(*Finding)(nil),                 // 9: weft.admin.v1alpha1.Finding
-	(*CheckMeshResponse)(nil),       // 10: weft.admin.v1alpha1.CheckMeshResponse
-	(*v1alpha1.ObjectRef)(nil),      // 11: weft.type.v1alpha1.ObjectRef
-	(*v1alpha1.Warning)(nil),        // 12: weft.type.v1alpha1.Warning
-	(*v1alpha1.RevisionVector)(nil), // 13: weft.type.v1alpha1.RevisionVector
-	(*v1alpha11.SidecarStatus)(nil), // 14: weft.config.v1alpha1.SidecarStatus
-	(*durationpb.Duration)(nil),     // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),   // 16: google.protobuf.Timestamp
+	(ApplyAction)(0),                 // 0: weft.admin.v1alpha1.ApplyAction
+	(Severity)(0),                    // 1: weft.admin.v1alpha1.Severity
+	(*ApplyRequest)(nil),             // 2: weft.admin.v1alpha1.ApplyRequest
+	(*AppliedObject)(nil),            // 3: weft.admin.v1alpha1.AppliedObject
+	(*ApplyResponse)(nil),            // 4: weft.admin.v1alpha1.ApplyResponse
+	(*GetStatusRequest)(nil),         // 5: weft.admin.v1alpha1.GetStatusRequest
+	(*ComponentStatus)(nil),          // 6: weft.admin.v1alpha1.ComponentStatus
+	(*GetStatusResponse)(nil),        // 7: weft.admin.v1alpha1.GetStatusResponse
+	(*CheckMeshRequest)(nil),         // 8: weft.admin.v1alpha1.CheckMeshRequest
+	(*Finding)(nil),                  // 9: weft.admin.v1alpha1.Finding
+	(*CheckMeshResponse)(nil),        // 10: weft.admin.v1alpha1.CheckMeshResponse
+	(*v1alpha1.ObjectRef)(nil),       // 11: weft.type.v1alpha1.ObjectRef
+	(*v1alpha1.Warning)(nil),         // 12: weft.type.v1alpha1.Warning
+	(*v1alpha1.RevisionVector)(nil),  // 13: weft.type.v1alpha1.RevisionVector
+	(*v1alpha11.SidecarStatus)(nil),  // 14: weft.config.v1alpha1.SidecarStatus
+	(*durationpb.Duration)(nil),      // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
+	(*ListAuditEventsRequest)(nil),   // 17: weft.admin.v1alpha1.ListAuditEventsRequest
+	(*WatchAuditEventsRequest)(nil),  // 18: weft.admin.v1alpha1.WatchAuditEventsRequest
+	(*WhoAmIRequest)(nil),            // 19: weft.admin.v1alpha1.WhoAmIRequest
+	(*ListAuditEventsResponse)(nil),  // 20: weft.admin.v1alpha1.ListAuditEventsResponse
+	(*WatchAuditEventsResponse)(nil), // 21: weft.admin.v1alpha1.WatchAuditEventsResponse
+	(*WhoAmIResponse)(nil),           // 22: weft.admin.v1alpha1.WhoAmIResponse
 }
 var file_weft_admin_v1alpha1_service_proto_depIdxs = []int32{
 	11, // 0: weft.admin.v1alpha1.AppliedObject.object:type_name -> weft.type.v1alpha1.ObjectRef
@@ -819,11 +828,17 @@ var file_weft_admin_v1alpha1_service_proto_depIdxs = []int32{
 	2,  // 12: weft.admin.v1alpha1.AdminService.Apply:input_type -> weft.admin.v1alpha1.ApplyRequest
 	5,  // 13: weft.admin.v1alpha1.AdminService.GetStatus:input_type -> weft.admin.v1alpha1.GetStatusRequest
 	8,  // 14: weft.admin.v1alpha1.AdminService.CheckMesh:input_type -> weft.admin.v1alpha1.CheckMeshRequest
-	4,  // 15: weft.admin.v1alpha1.AdminService.Apply:output_type -> weft.admin.v1alpha1.ApplyResponse
-	7,  // 16: weft.admin.v1alpha1.AdminService.GetStatus:output_type -> weft.admin.v1alpha1.GetStatusResponse
-	10, // 17: weft.admin.v1alpha1.AdminService.CheckMesh:output_type -> weft.admin.v1alpha1.CheckMeshResponse
-	15, // [15:18] is the sub-list for method output_type
-	12, // [12:15] is the sub-list for method input_type
+	17, // 15: weft.admin.v1alpha1.AdminService.ListAuditEvents:input_type -> weft.admin.v1alpha1.ListAuditEventsRequest
+	18, // 16: weft.admin.v1alpha1.AdminService.WatchAuditEvents:input_type -> weft.admin.v1alpha1.WatchAuditEventsRequest
+	19, // 17: weft.admin.v1alpha1.AdminService.WhoAmI:input_type -> weft.admin.v1alpha1.WhoAmIRequest
+	4,  // 18: weft.admin.v1alpha1.AdminService.Apply:output_type -> weft.admin.v1alpha1.ApplyResponse
+	7,  // 19: weft.admin.v1alpha1.AdminService.GetStatus:output_type -> weft.admin.v1alpha1.GetStatusResponse
+	10, // 20: weft.admin.v1alpha1.AdminService.CheckMesh:output_type -> weft.admin.v1alpha1.CheckMeshResponse
+	20, // 21: weft.admin.v1alpha1.AdminService.ListAuditEvents:output_type -> weft.admin.v1alpha1.ListAuditEventsResponse
+	21, // 22: weft.admin.v1alpha1.AdminService.WatchAuditEvents:output_type -> weft.admin.v1alpha1.WatchAuditEventsResponse
+	22, // 23: weft.admin.v1alpha1.AdminService.WhoAmI:output_type -> weft.admin.v1alpha1.WhoAmIResponse
+	18, // [18:24] is the sub-list for method output_type
+	12, // [12:18] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name
@@ -834,6 +849,7 @@ func file_weft_admin_v1alpha1_service_proto_init() {
 	if File_weft_admin_v1alpha1_service_proto != nil {
 		return
 	}
+	file_weft_admin_v1alpha1_audit_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -21,17 +21,30 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_Apply_FullMethodName     = "/weft.admin.v1alpha1.AdminService/Apply"
-	AdminService_GetStatus_FullMethodName = "/weft.admin.v1alpha1.AdminService/GetStatus"
-	AdminService_CheckMesh_FullMethodName = "/weft.admin.v1alpha1.AdminService/CheckMesh"
+	AdminService_Apply_FullMethodName            = "/weft.admin.v1alpha1.AdminService/Apply"
+	AdminService_GetStatus_FullMethodName        = "/weft.admin.v1alpha1.AdminService/GetStatus"
+	AdminService_CheckMesh_FullMethodName        = "/weft.admin.v1alpha1.AdminService/CheckMesh"
+	AdminService_ListAuditEvents_FullMethodName  = "/weft.admin.v1alpha1.AdminService/ListAuditEvents"
+	AdminService_WatchAuditEvents_FullMethodName = "/weft.admin.v1alpha1.AdminService/WatchAuditEvents"
+	AdminService_WhoAmI_FullMethodName           = "/weft.admin.v1alpha1.AdminService/WhoAmI"
 )
 
 // AdminServiceClient is the client API for AdminService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
-// administrator's bearer token in the `authorization` header.
+// AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+//
+// Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+// certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+// PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+// namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+//
+// A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+// the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+// INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+// DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+// so.
 type AdminServiceClient interface {
 	// Apply creates or updates every object of some manifests. All are validated first, against each other too, and nothing
 	// is written if one is invalid: INVALID_ARGUMENT with a BadRequest detail whose fields are "Kind namespace/name: path".
@@ -41,6 +54,14 @@ type AdminServiceClient interface {
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// CheckMesh looks for what is wrong or will go wrong, and says how to mend it.
 	CheckMesh(ctx context.Context, in *CheckMeshRequest, opts ...grpc.CallOption) (*CheckMeshResponse, error)
+	// ListAuditEvents reads what was changed, and what was refused, oldest first. Callers see what is about namespaces of
+	// theirs only; what is about none, such as tokens, is seen by those with a role in every namespace.
+	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
+	// WatchAuditEvents sends those of the past that are wanted, then each one as it is written by any replica. On disconnect
+	// the client asks again with `since` of the last event that it has, and drops what it has already by request_id.
+	WatchAuditEvents(ctx context.Context, in *WatchAuditEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAuditEventsResponse], error)
+	// WhoAmI says who the caller is and what it may do.
+	WhoAmI(ctx context.Context, in *WhoAmIRequest, opts ...grpc.CallOption) (*WhoAmIResponse, error)
 }
 
 type adminServiceClient struct {
@@ -81,12 +102,61 @@ func (c *adminServiceClient) CheckMesh(ctx context.Context, in *CheckMeshRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditEventsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListAuditEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) WatchAuditEvents(ctx context.Context, in *WatchAuditEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAuditEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_WatchAuditEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchAuditEventsRequest, WatchAuditEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchAuditEventsClient = grpc.ServerStreamingClient[WatchAuditEventsResponse]
+
+func (c *adminServiceClient) WhoAmI(ctx context.Context, in *WhoAmIRequest, opts ...grpc.CallOption) (*WhoAmIResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhoAmIResponse)
+	err := c.cc.Invoke(ctx, AdminService_WhoAmI_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
-// administrator's bearer token in the `authorization` header.
+// AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+//
+// Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+// certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+// PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+// namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+//
+// A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+// the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+// INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+// DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+// so.
 type AdminServiceServer interface {
 	// Apply creates or updates every object of some manifests. All are validated first, against each other too, and nothing
 	// is written if one is invalid: INVALID_ARGUMENT with a BadRequest detail whose fields are "Kind namespace/name: path".
@@ -96,6 +166,14 @@ type AdminServiceServer interface {
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// CheckMesh looks for what is wrong or will go wrong, and says how to mend it.
 	CheckMesh(context.Context, *CheckMeshRequest) (*CheckMeshResponse, error)
+	// ListAuditEvents reads what was changed, and what was refused, oldest first. Callers see what is about namespaces of
+	// theirs only; what is about none, such as tokens, is seen by those with a role in every namespace.
+	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
+	// WatchAuditEvents sends those of the past that are wanted, then each one as it is written by any replica. On disconnect
+	// the client asks again with `since` of the last event that it has, and drops what it has already by request_id.
+	WatchAuditEvents(*WatchAuditEventsRequest, grpc.ServerStreamingServer[WatchAuditEventsResponse]) error
+	// WhoAmI says who the caller is and what it may do.
+	WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -114,6 +192,15 @@ func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequ
 }
 func (UnimplementedAdminServiceServer) CheckMesh(context.Context, *CheckMeshRequest) (*CheckMeshResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckMesh not implemented")
+}
+func (UnimplementedAdminServiceServer) ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAuditEvents not implemented")
+}
+func (UnimplementedAdminServiceServer) WatchAuditEvents(*WatchAuditEventsRequest, grpc.ServerStreamingServer[WatchAuditEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchAuditEvents not implemented")
+}
+func (UnimplementedAdminServiceServer) WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WhoAmI not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -190,6 +277,53 @@ func _AdminService_CheckMesh_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListAuditEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListAuditEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListAuditEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListAuditEvents(ctx, req.(*ListAuditEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_WatchAuditEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchAuditEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).WatchAuditEvents(m, &grpc.GenericServerStream[WatchAuditEventsRequest, WatchAuditEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchAuditEventsServer = grpc.ServerStreamingServer[WatchAuditEventsResponse]
+
+func _AdminService_WhoAmI_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WhoAmIRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).WhoAmI(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_WhoAmI_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).WhoAmI(ctx, req.(*WhoAmIRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -209,7 +343,21 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "CheckMesh",
 			Handler:    _AdminService_CheckMesh_Handler,
 		},
+		{
+			MethodName: "ListAuditEvents",
+			Handler:    _AdminService_ListAuditEvents_Handler,
+		},
+		{
+			MethodName: "WhoAmI",
+			Handler:    _AdminService_WhoAmI_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchAuditEvents",
+			Handler:       _AdminService_WatchAuditEvents_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "weft/admin/v1alpha1/service.proto",
 }

@@ -13,6 +13,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -150,7 +151,9 @@ type UpdateServiceRequest struct {
 	// The service to store; metadata.etag guards the write.
 	Service *Service `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// Check everything and store nothing.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,6 +200,13 @@ func (x *UpdateServiceRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UpdateServiceRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
 }
 
 // UpdateServiceResponse holds what was stored.
@@ -269,7 +279,9 @@ type GetServiceRequest struct {
 	// Empty means "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Name.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What to return, as paths of the object; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -316,6 +328,13 @@ func (x *GetServiceRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetServiceRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // GetServiceResponse holds the service.
@@ -371,8 +390,12 @@ type ListServicesRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// At most this many; 0: 500, at most 5000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// From the previous answer.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// From the previous answer to the same request.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only objects for which this is true; see docs/guides/administration.md.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to return of each object, as paths; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -426,6 +449,20 @@ func (x *ListServicesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListServicesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListServicesRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // ListServicesResponse is one page.
@@ -718,7 +755,9 @@ type UpdateWorkloadRequest struct {
 	// The workload to store; metadata.etag guards the write.
 	Workload *Workload `protobuf:"bytes,1,opt,name=workload,proto3" json:"workload,omitempty"`
 	// Check everything and store nothing.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -765,6 +804,13 @@ func (x *UpdateWorkloadRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UpdateWorkloadRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
 }
 
 // UpdateWorkloadResponse holds what was stored.
@@ -837,7 +883,9 @@ type GetWorkloadRequest struct {
 	// Empty means "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Name.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What to return, as paths of the object; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -884,6 +932,13 @@ func (x *GetWorkloadRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetWorkloadRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // GetWorkloadResponse holds the workload.
@@ -939,8 +994,12 @@ type ListWorkloadsRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// At most this many; 0: 500, at most 5000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// From the previous answer.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// From the previous answer to the same request.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only objects for which this is true; see docs/guides/administration.md.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to return of each object, as paths; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -994,6 +1053,20 @@ func (x *ListWorkloadsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListWorkloadsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListWorkloadsRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // ListWorkloadsResponse is one page.
@@ -1787,31 +1860,36 @@ var File_weft_discovery_v1alpha1_service_proto protoreflect.FileDescriptor
 
 const file_weft_discovery_v1alpha1_service_proto_rawDesc = "" +
 	"\n" +
-	"%weft/discovery/v1alpha1/service.proto\x12\x17weft.discovery.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a'weft/discovery/v1alpha1/catalogue.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"w\n" +
+	"%weft/discovery/v1alpha1/service.proto\x12\x17weft.discovery.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a'weft/discovery/v1alpha1/catalogue.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"w\n" +
 	"\x14CreateServiceRequest\x12:\n" +
 	"\aservice\x18\x01 \x01(\v2 .weft.discovery.v1alpha1.ServiceR\aservice\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xcc\x01\n" +
 	"\x15CreateServiceResponse\x12:\n" +
 	"\aservice\x18\x01 \x01(\v2 .weft.discovery.v1alpha1.ServiceR\aservice\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"w\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\xb4\x01\n" +
 	"\x14UpdateServiceRequest\x12:\n" +
 	"\aservice\x18\x01 \x01(\v2 .weft.discovery.v1alpha1.ServiceR\aservice\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xcc\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"\xcc\x01\n" +
 	"\x15UpdateServiceResponse\x12:\n" +
 	"\aservice\x18\x01 \x01(\v2 .weft.discovery.v1alpha1.ServiceR\aservice\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"E\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"~\n" +
 	"\x11GetServiceRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"P\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x127\n" +
+	"\tread_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"P\n" +
 	"\x12GetServiceResponse\x12:\n" +
-	"\aservice\x18\x01 \x01(\v2 .weft.discovery.v1alpha1.ServiceR\aservice\"o\n" +
+	"\aservice\x18\x01 \x01(\v2 .weft.discovery.v1alpha1.ServiceR\aservice\"\xc0\x01\n" +
 	"\x13ListServicesRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"|\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x127\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"|\n" +
 	"\x14ListServicesResponse\x12<\n" +
 	"\bservices\x18\x01 \x03(\v2 .weft.discovery.v1alpha1.ServiceR\bservices\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\\\n" +
@@ -1827,24 +1905,29 @@ const file_weft_discovery_v1alpha1_service_proto_rawDesc = "" +
 	"\x16CreateWorkloadResponse\x12=\n" +
 	"\bworkload\x18\x01 \x01(\v2!.weft.discovery.v1alpha1.WorkloadR\bworkload\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"{\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\xb8\x01\n" +
 	"\x15UpdateWorkloadRequest\x12=\n" +
 	"\bworkload\x18\x01 \x01(\v2!.weft.discovery.v1alpha1.WorkloadR\bworkload\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xd0\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"\xd0\x01\n" +
 	"\x16UpdateWorkloadResponse\x12=\n" +
 	"\bworkload\x18\x01 \x01(\v2!.weft.discovery.v1alpha1.WorkloadR\bworkload\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"F\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\x7f\n" +
 	"\x12GetWorkloadRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"T\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x127\n" +
+	"\tread_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"T\n" +
 	"\x13GetWorkloadResponse\x12=\n" +
-	"\bworkload\x18\x01 \x01(\v2!.weft.discovery.v1alpha1.WorkloadR\bworkload\"p\n" +
+	"\bworkload\x18\x01 \x01(\v2!.weft.discovery.v1alpha1.WorkloadR\bworkload\"\xc1\x01\n" +
 	"\x14ListWorkloadsRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"\x80\x01\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x127\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"\x80\x01\n" +
 	"\x15ListWorkloadsResponse\x12?\n" +
 	"\tworkloads\x18\x01 \x03(\v2!.weft.discovery.v1alpha1.WorkloadR\tworkloads\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"]\n" +
@@ -1952,10 +2035,11 @@ var file_weft_discovery_v1alpha1_service_proto_goTypes = []any{
 	(*Service)(nil),                 // 30: weft.discovery.v1alpha1.Service
 	(*v1alpha1.SourceRevision)(nil), // 31: weft.type.v1alpha1.SourceRevision
 	(*v1alpha1.Warning)(nil),        // 32: weft.type.v1alpha1.Warning
-	(*Workload)(nil),                // 33: weft.discovery.v1alpha1.Workload
-	(*Endpoint)(nil),                // 34: weft.discovery.v1alpha1.Endpoint
-	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
-	(*v1alpha1.ObjectRef)(nil),      // 36: weft.type.v1alpha1.ObjectRef
+	(*fieldmaskpb.FieldMask)(nil),   // 33: google.protobuf.FieldMask
+	(*Workload)(nil),                // 34: weft.discovery.v1alpha1.Workload
+	(*Endpoint)(nil),                // 35: weft.discovery.v1alpha1.Endpoint
+	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
+	(*v1alpha1.ObjectRef)(nil),      // 37: weft.type.v1alpha1.ObjectRef
 }
 var file_weft_discovery_v1alpha1_service_proto_depIdxs = []int32{
 	30, // 0: weft.discovery.v1alpha1.CreateServiceRequest.service:type_name -> weft.discovery.v1alpha1.Service
@@ -1963,71 +2047,77 @@ var file_weft_discovery_v1alpha1_service_proto_depIdxs = []int32{
 	31, // 2: weft.discovery.v1alpha1.CreateServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
 	32, // 3: weft.discovery.v1alpha1.CreateServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
 	30, // 4: weft.discovery.v1alpha1.UpdateServiceRequest.service:type_name -> weft.discovery.v1alpha1.Service
-	30, // 5: weft.discovery.v1alpha1.UpdateServiceResponse.service:type_name -> weft.discovery.v1alpha1.Service
-	31, // 6: weft.discovery.v1alpha1.UpdateServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	32, // 7: weft.discovery.v1alpha1.UpdateServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	30, // 8: weft.discovery.v1alpha1.GetServiceResponse.service:type_name -> weft.discovery.v1alpha1.Service
-	30, // 9: weft.discovery.v1alpha1.ListServicesResponse.services:type_name -> weft.discovery.v1alpha1.Service
-	31, // 10: weft.discovery.v1alpha1.DeleteServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	33, // 11: weft.discovery.v1alpha1.CreateWorkloadRequest.workload:type_name -> weft.discovery.v1alpha1.Workload
-	33, // 12: weft.discovery.v1alpha1.CreateWorkloadResponse.workload:type_name -> weft.discovery.v1alpha1.Workload
-	31, // 13: weft.discovery.v1alpha1.CreateWorkloadResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	32, // 14: weft.discovery.v1alpha1.CreateWorkloadResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	33, // 15: weft.discovery.v1alpha1.UpdateWorkloadRequest.workload:type_name -> weft.discovery.v1alpha1.Workload
-	33, // 16: weft.discovery.v1alpha1.UpdateWorkloadResponse.workload:type_name -> weft.discovery.v1alpha1.Workload
-	31, // 17: weft.discovery.v1alpha1.UpdateWorkloadResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	32, // 18: weft.discovery.v1alpha1.UpdateWorkloadResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	33, // 19: weft.discovery.v1alpha1.GetWorkloadResponse.workload:type_name -> weft.discovery.v1alpha1.Workload
-	33, // 20: weft.discovery.v1alpha1.ListWorkloadsResponse.workloads:type_name -> weft.discovery.v1alpha1.Workload
-	31, // 21: weft.discovery.v1alpha1.DeleteWorkloadResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	34, // 22: weft.discovery.v1alpha1.ListEndpointsResponse.endpoints:type_name -> weft.discovery.v1alpha1.Endpoint
-	31, // 23: weft.discovery.v1alpha1.ListEndpointsResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	33, // 24: weft.discovery.v1alpha1.RegisterRequest.workload:type_name -> weft.discovery.v1alpha1.Workload
-	23, // 25: weft.discovery.v1alpha1.RegisterRequest.heartbeat:type_name -> weft.discovery.v1alpha1.Heartbeat
-	33, // 26: weft.discovery.v1alpha1.RegisterResponse.workload:type_name -> weft.discovery.v1alpha1.Workload
-	31, // 27: weft.discovery.v1alpha1.RegisterResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	35, // 28: weft.discovery.v1alpha1.RegisterResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	35, // 29: weft.discovery.v1alpha1.RegisterResponse.lease:type_name -> google.protobuf.Duration
-	31, // 30: weft.discovery.v1alpha1.DeregisterResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	31, // 31: weft.discovery.v1alpha1.WatchRequest.resume_from:type_name -> weft.type.v1alpha1.SourceRevision
-	29, // 32: weft.discovery.v1alpha1.WatchResponse.changes:type_name -> weft.discovery.v1alpha1.Change
-	31, // 33: weft.discovery.v1alpha1.WatchResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	30, // 34: weft.discovery.v1alpha1.Change.service:type_name -> weft.discovery.v1alpha1.Service
-	33, // 35: weft.discovery.v1alpha1.Change.workload:type_name -> weft.discovery.v1alpha1.Workload
-	36, // 36: weft.discovery.v1alpha1.Change.removed:type_name -> weft.type.v1alpha1.ObjectRef
-	0,  // 37: weft.discovery.v1alpha1.DiscoveryService.CreateService:input_type -> weft.discovery.v1alpha1.CreateServiceRequest
-	2,  // 38: weft.discovery.v1alpha1.DiscoveryService.UpdateService:input_type -> weft.discovery.v1alpha1.UpdateServiceRequest
-	4,  // 39: weft.discovery.v1alpha1.DiscoveryService.GetService:input_type -> weft.discovery.v1alpha1.GetServiceRequest
-	6,  // 40: weft.discovery.v1alpha1.DiscoveryService.ListServices:input_type -> weft.discovery.v1alpha1.ListServicesRequest
-	8,  // 41: weft.discovery.v1alpha1.DiscoveryService.DeleteService:input_type -> weft.discovery.v1alpha1.DeleteServiceRequest
-	10, // 42: weft.discovery.v1alpha1.DiscoveryService.CreateWorkload:input_type -> weft.discovery.v1alpha1.CreateWorkloadRequest
-	12, // 43: weft.discovery.v1alpha1.DiscoveryService.UpdateWorkload:input_type -> weft.discovery.v1alpha1.UpdateWorkloadRequest
-	14, // 44: weft.discovery.v1alpha1.DiscoveryService.GetWorkload:input_type -> weft.discovery.v1alpha1.GetWorkloadRequest
-	16, // 45: weft.discovery.v1alpha1.DiscoveryService.ListWorkloads:input_type -> weft.discovery.v1alpha1.ListWorkloadsRequest
-	18, // 46: weft.discovery.v1alpha1.DiscoveryService.DeleteWorkload:input_type -> weft.discovery.v1alpha1.DeleteWorkloadRequest
-	20, // 47: weft.discovery.v1alpha1.DiscoveryService.ListEndpoints:input_type -> weft.discovery.v1alpha1.ListEndpointsRequest
-	22, // 48: weft.discovery.v1alpha1.DiscoveryService.Register:input_type -> weft.discovery.v1alpha1.RegisterRequest
-	25, // 49: weft.discovery.v1alpha1.DiscoveryService.Deregister:input_type -> weft.discovery.v1alpha1.DeregisterRequest
-	27, // 50: weft.discovery.v1alpha1.DiscoveryService.Watch:input_type -> weft.discovery.v1alpha1.WatchRequest
-	1,  // 51: weft.discovery.v1alpha1.DiscoveryService.CreateService:output_type -> weft.discovery.v1alpha1.CreateServiceResponse
-	3,  // 52: weft.discovery.v1alpha1.DiscoveryService.UpdateService:output_type -> weft.discovery.v1alpha1.UpdateServiceResponse
-	5,  // 53: weft.discovery.v1alpha1.DiscoveryService.GetService:output_type -> weft.discovery.v1alpha1.GetServiceResponse
-	7,  // 54: weft.discovery.v1alpha1.DiscoveryService.ListServices:output_type -> weft.discovery.v1alpha1.ListServicesResponse
-	9,  // 55: weft.discovery.v1alpha1.DiscoveryService.DeleteService:output_type -> weft.discovery.v1alpha1.DeleteServiceResponse
-	11, // 56: weft.discovery.v1alpha1.DiscoveryService.CreateWorkload:output_type -> weft.discovery.v1alpha1.CreateWorkloadResponse
-	13, // 57: weft.discovery.v1alpha1.DiscoveryService.UpdateWorkload:output_type -> weft.discovery.v1alpha1.UpdateWorkloadResponse
-	15, // 58: weft.discovery.v1alpha1.DiscoveryService.GetWorkload:output_type -> weft.discovery.v1alpha1.GetWorkloadResponse
-	17, // 59: weft.discovery.v1alpha1.DiscoveryService.ListWorkloads:output_type -> weft.discovery.v1alpha1.ListWorkloadsResponse
-	19, // 60: weft.discovery.v1alpha1.DiscoveryService.DeleteWorkload:output_type -> weft.discovery.v1alpha1.DeleteWorkloadResponse
-	21, // 61: weft.discovery.v1alpha1.DiscoveryService.ListEndpoints:output_type -> weft.discovery.v1alpha1.ListEndpointsResponse
-	24, // 62: weft.discovery.v1alpha1.DiscoveryService.Register:output_type -> weft.discovery.v1alpha1.RegisterResponse
-	26, // 63: weft.discovery.v1alpha1.DiscoveryService.Deregister:output_type -> weft.discovery.v1alpha1.DeregisterResponse
-	28, // 64: weft.discovery.v1alpha1.DiscoveryService.Watch:output_type -> weft.discovery.v1alpha1.WatchResponse
-	51, // [51:65] is the sub-list for method output_type
-	37, // [37:51] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	33, // 5: weft.discovery.v1alpha1.UpdateServiceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	30, // 6: weft.discovery.v1alpha1.UpdateServiceResponse.service:type_name -> weft.discovery.v1alpha1.Service
+	31, // 7: weft.discovery.v1alpha1.UpdateServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	32, // 8: weft.discovery.v1alpha1.UpdateServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	33, // 9: weft.discovery.v1alpha1.GetServiceRequest.read_mask:type_name -> google.protobuf.FieldMask
+	30, // 10: weft.discovery.v1alpha1.GetServiceResponse.service:type_name -> weft.discovery.v1alpha1.Service
+	33, // 11: weft.discovery.v1alpha1.ListServicesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	30, // 12: weft.discovery.v1alpha1.ListServicesResponse.services:type_name -> weft.discovery.v1alpha1.Service
+	31, // 13: weft.discovery.v1alpha1.DeleteServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	34, // 14: weft.discovery.v1alpha1.CreateWorkloadRequest.workload:type_name -> weft.discovery.v1alpha1.Workload
+	34, // 15: weft.discovery.v1alpha1.CreateWorkloadResponse.workload:type_name -> weft.discovery.v1alpha1.Workload
+	31, // 16: weft.discovery.v1alpha1.CreateWorkloadResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	32, // 17: weft.discovery.v1alpha1.CreateWorkloadResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	34, // 18: weft.discovery.v1alpha1.UpdateWorkloadRequest.workload:type_name -> weft.discovery.v1alpha1.Workload
+	33, // 19: weft.discovery.v1alpha1.UpdateWorkloadRequest.update_mask:type_name -> google.protobuf.FieldMask
+	34, // 20: weft.discovery.v1alpha1.UpdateWorkloadResponse.workload:type_name -> weft.discovery.v1alpha1.Workload
+	31, // 21: weft.discovery.v1alpha1.UpdateWorkloadResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	32, // 22: weft.discovery.v1alpha1.UpdateWorkloadResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	33, // 23: weft.discovery.v1alpha1.GetWorkloadRequest.read_mask:type_name -> google.protobuf.FieldMask
+	34, // 24: weft.discovery.v1alpha1.GetWorkloadResponse.workload:type_name -> weft.discovery.v1alpha1.Workload
+	33, // 25: weft.discovery.v1alpha1.ListWorkloadsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	34, // 26: weft.discovery.v1alpha1.ListWorkloadsResponse.workloads:type_name -> weft.discovery.v1alpha1.Workload
+	31, // 27: weft.discovery.v1alpha1.DeleteWorkloadResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	35, // 28: weft.discovery.v1alpha1.ListEndpointsResponse.endpoints:type_name -> weft.discovery.v1alpha1.Endpoint
+	31, // 29: weft.discovery.v1alpha1.ListEndpointsResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	34, // 30: weft.discovery.v1alpha1.RegisterRequest.workload:type_name -> weft.discovery.v1alpha1.Workload
+	23, // 31: weft.discovery.v1alpha1.RegisterRequest.heartbeat:type_name -> weft.discovery.v1alpha1.Heartbeat
+	34, // 32: weft.discovery.v1alpha1.RegisterResponse.workload:type_name -> weft.discovery.v1alpha1.Workload
+	31, // 33: weft.discovery.v1alpha1.RegisterResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	36, // 34: weft.discovery.v1alpha1.RegisterResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	36, // 35: weft.discovery.v1alpha1.RegisterResponse.lease:type_name -> google.protobuf.Duration
+	31, // 36: weft.discovery.v1alpha1.DeregisterResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	31, // 37: weft.discovery.v1alpha1.WatchRequest.resume_from:type_name -> weft.type.v1alpha1.SourceRevision
+	29, // 38: weft.discovery.v1alpha1.WatchResponse.changes:type_name -> weft.discovery.v1alpha1.Change
+	31, // 39: weft.discovery.v1alpha1.WatchResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	30, // 40: weft.discovery.v1alpha1.Change.service:type_name -> weft.discovery.v1alpha1.Service
+	34, // 41: weft.discovery.v1alpha1.Change.workload:type_name -> weft.discovery.v1alpha1.Workload
+	37, // 42: weft.discovery.v1alpha1.Change.removed:type_name -> weft.type.v1alpha1.ObjectRef
+	0,  // 43: weft.discovery.v1alpha1.DiscoveryService.CreateService:input_type -> weft.discovery.v1alpha1.CreateServiceRequest
+	2,  // 44: weft.discovery.v1alpha1.DiscoveryService.UpdateService:input_type -> weft.discovery.v1alpha1.UpdateServiceRequest
+	4,  // 45: weft.discovery.v1alpha1.DiscoveryService.GetService:input_type -> weft.discovery.v1alpha1.GetServiceRequest
+	6,  // 46: weft.discovery.v1alpha1.DiscoveryService.ListServices:input_type -> weft.discovery.v1alpha1.ListServicesRequest
+	8,  // 47: weft.discovery.v1alpha1.DiscoveryService.DeleteService:input_type -> weft.discovery.v1alpha1.DeleteServiceRequest
+	10, // 48: weft.discovery.v1alpha1.DiscoveryService.CreateWorkload:input_type -> weft.discovery.v1alpha1.CreateWorkloadRequest
+	12, // 49: weft.discovery.v1alpha1.DiscoveryService.UpdateWorkload:input_type -> weft.discovery.v1alpha1.UpdateWorkloadRequest
+	14, // 50: weft.discovery.v1alpha1.DiscoveryService.GetWorkload:input_type -> weft.discovery.v1alpha1.GetWorkloadRequest
+	16, // 51: weft.discovery.v1alpha1.DiscoveryService.ListWorkloads:input_type -> weft.discovery.v1alpha1.ListWorkloadsRequest
+	18, // 52: weft.discovery.v1alpha1.DiscoveryService.DeleteWorkload:input_type -> weft.discovery.v1alpha1.DeleteWorkloadRequest
+	20, // 53: weft.discovery.v1alpha1.DiscoveryService.ListEndpoints:input_type -> weft.discovery.v1alpha1.ListEndpointsRequest
+	22, // 54: weft.discovery.v1alpha1.DiscoveryService.Register:input_type -> weft.discovery.v1alpha1.RegisterRequest
+	25, // 55: weft.discovery.v1alpha1.DiscoveryService.Deregister:input_type -> weft.discovery.v1alpha1.DeregisterRequest
+	27, // 56: weft.discovery.v1alpha1.DiscoveryService.Watch:input_type -> weft.discovery.v1alpha1.WatchRequest
+	1,  // 57: weft.discovery.v1alpha1.DiscoveryService.CreateService:output_type -> weft.discovery.v1alpha1.CreateServiceResponse
+	3,  // 58: weft.discovery.v1alpha1.DiscoveryService.UpdateService:output_type -> weft.discovery.v1alpha1.UpdateServiceResponse
+	5,  // 59: weft.discovery.v1alpha1.DiscoveryService.GetService:output_type -> weft.discovery.v1alpha1.GetServiceResponse
+	7,  // 60: weft.discovery.v1alpha1.DiscoveryService.ListServices:output_type -> weft.discovery.v1alpha1.ListServicesResponse
+	9,  // 61: weft.discovery.v1alpha1.DiscoveryService.DeleteService:output_type -> weft.discovery.v1alpha1.DeleteServiceResponse
+	11, // 62: weft.discovery.v1alpha1.DiscoveryService.CreateWorkload:output_type -> weft.discovery.v1alpha1.CreateWorkloadResponse
+	13, // 63: weft.discovery.v1alpha1.DiscoveryService.UpdateWorkload:output_type -> weft.discovery.v1alpha1.UpdateWorkloadResponse
+	15, // 64: weft.discovery.v1alpha1.DiscoveryService.GetWorkload:output_type -> weft.discovery.v1alpha1.GetWorkloadResponse
+	17, // 65: weft.discovery.v1alpha1.DiscoveryService.ListWorkloads:output_type -> weft.discovery.v1alpha1.ListWorkloadsResponse
+	19, // 66: weft.discovery.v1alpha1.DiscoveryService.DeleteWorkload:output_type -> weft.discovery.v1alpha1.DeleteWorkloadResponse
+	21, // 67: weft.discovery.v1alpha1.DiscoveryService.ListEndpoints:output_type -> weft.discovery.v1alpha1.ListEndpointsResponse
+	24, // 68: weft.discovery.v1alpha1.DiscoveryService.Register:output_type -> weft.discovery.v1alpha1.RegisterResponse
+	26, // 69: weft.discovery.v1alpha1.DiscoveryService.Deregister:output_type -> weft.discovery.v1alpha1.DeregisterResponse
+	28, // 70: weft.discovery.v1alpha1.DiscoveryService.Watch:output_type -> weft.discovery.v1alpha1.WatchResponse
+	57, // [57:71] is the sub-list for method output_type
+	43, // [43:57] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_weft_discovery_v1alpha1_service_proto_init() }

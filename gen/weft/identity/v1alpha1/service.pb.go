@@ -13,6 +13,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -532,7 +533,7 @@ func (x *CreateJoinTokenResponse) GetSpiffeId() string {
 	return ""
 }
 
-// AdminToken describes an administrator's token.
+// AdminToken describes the token of a person or program that calls the gateway.
 type AdminToken struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifier, not secret.
@@ -544,7 +545,9 @@ type AdminToken struct {
 	// When it ends; absent: never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Set: it is the credential of a host, good for what HostScope says and for nothing else.
-	Host          *HostScope `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	Host *HostScope `protobuf:"bytes,6,opt,name=host,proto3" json:"host,omitempty"`
+	// What its holder may do. Absent in records from before there were roles: an administrator's. Absent also when host is set.
+	Grant         *Grant `protobuf:"bytes,5,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -614,13 +617,22 @@ func (x *AdminToken) GetHost() *HostScope {
 	return nil
 }
 
+func (x *AdminToken) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
 // CreateAdminTokenRequest describes a new token.
 type CreateAdminTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// For whom or what it is.
 	Description string `protobuf:"bytes,1,opt,name=description,proto3" json:"description,omitempty"`
 	// How long it works; absent: for ever.
-	Ttl           *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// What its holder may do; absent: everything, as administrator.
+	Grant         *Grant `protobuf:"bytes,3,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -665,6 +677,13 @@ func (x *CreateAdminTokenRequest) GetDescription() string {
 func (x *CreateAdminTokenRequest) GetTtl() *durationpb.Duration {
 	if x != nil {
 		return x.Ttl
+	}
+	return nil
+}
+
+func (x *CreateAdminTokenRequest) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
 	}
 	return nil
 }
@@ -724,9 +743,17 @@ func (x *CreateAdminTokenResponse) GetSecret() string {
 	return ""
 }
 
-// ListAdminTokensRequest has no fields.
+// ListAdminTokensRequest selects a page.
 type ListAdminTokensRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many; 0: 500, at most 5000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From the previous answer to the same request.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only tokens for which this is true; see docs/guides/administration.md.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to return of each token, as paths; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,4,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -761,11 +788,41 @@ func (*ListAdminTokensRequest) Descriptor() ([]byte, []int) {
 	return file_weft_identity_v1alpha1_service_proto_rawDescGZIP(), []int{12}
 }
 
-// ListAdminTokensResponse holds all tokens.
+func (x *ListAdminTokensRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAdminTokensRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAdminTokensRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListAdminTokensRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
+}
+
+// ListAdminTokensResponse is one page.
 type ListAdminTokensResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In order of creation.
-	AdminTokens   []*AdminToken `protobuf:"bytes,1,rep,name=admin_tokens,json=adminTokens,proto3" json:"admin_tokens,omitempty"`
+	AdminTokens []*AdminToken `protobuf:"bytes,1,rep,name=admin_tokens,json=adminTokens,proto3" json:"admin_tokens,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -805,6 +862,13 @@ func (x *ListAdminTokensResponse) GetAdminTokens() []*AdminToken {
 		return x.AdminTokens
 	}
 	return nil
+}
+
+func (x *ListAdminTokensResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // DeleteAdminTokenRequest names a token.
@@ -986,7 +1050,7 @@ var File_weft_identity_v1alpha1_service_proto protoreflect.FileDescriptor
 
 const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"\n" +
-	"$weft/identity/v1alpha1/service.proto\x12\x16weft.identity.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!weft/identity/v1alpha1/host.proto\x1a!weft/type/v1alpha1/revision.proto\"G\n" +
+	"$weft/identity/v1alpha1/service.proto\x12\x16weft.identity.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#weft/identity/v1alpha1/access.proto\x1a!weft/identity/v1alpha1/host.proto\x1a!weft/type/v1alpha1/revision.proto\"G\n" +
 	"\x14IssueX509SVIDRequest\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\x12\x1d\n" +
 	"\n" +
@@ -1017,7 +1081,7 @@ const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x1b\n" +
-	"\tspiffe_id\x18\x03 \x01(\tR\bspiffeId\"\xef\x01\n" +
+	"\tspiffe_id\x18\x03 \x01(\tR\bspiffeId\"\xa4\x02\n" +
 	"\n" +
 	"AdminToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
@@ -1026,17 +1090,25 @@ const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x125\n" +
-	"\x04host\x18\x06 \x01(\v2!.weft.identity.v1alpha1.HostScopeR\x04host\"h\n" +
+	"\x04host\x18\x06 \x01(\v2!.weft.identity.v1alpha1.HostScopeR\x04host\x123\n" +
+	"\x05grant\x18\x05 \x01(\v2\x1d.weft.identity.v1alpha1.GrantR\x05grant\"\x9d\x01\n" +
 	"\x17CreateAdminTokenRequest\x12 \n" +
 	"\vdescription\x18\x01 \x01(\tR\vdescription\x12+\n" +
-	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"w\n" +
+	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x123\n" +
+	"\x05grant\x18\x03 \x01(\v2\x1d.weft.identity.v1alpha1.GrantR\x05grant\"w\n" +
 	"\x18CreateAdminTokenResponse\x12C\n" +
 	"\vadmin_token\x18\x01 \x01(\v2\".weft.identity.v1alpha1.AdminTokenR\n" +
 	"adminToken\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x18\n" +
-	"\x16ListAdminTokensRequest\"`\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"\xa5\x01\n" +
+	"\x16ListAdminTokensRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x127\n" +
+	"\tread_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"\x88\x01\n" +
 	"\x17ListAdminTokensResponse\x12E\n" +
-	"\fadmin_tokens\x18\x01 \x03(\v2\".weft.identity.v1alpha1.AdminTokenR\vadminTokens\")\n" +
+	"\fadmin_tokens\x18\x01 \x03(\v2\".weft.identity.v1alpha1.AdminTokenR\vadminTokens\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n" +
 	"\x17DeleteAdminTokenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1a\n" +
 	"\x18DeleteAdminTokenResponse\"2\n" +
@@ -1044,7 +1116,7 @@ const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"\x06secret\x18\x01 \x01(\tR\x06secret\"`\n" +
 	"\x19AuthenticateTokenResponse\x12C\n" +
 	"\vadmin_token\x18\x01 \x01(\v2\".weft.identity.v1alpha1.AdminTokenR\n" +
-	"adminToken2\xf5\b\n" +
+	"adminToken2\xb9\x0e\n" +
 	"\x0fIdentityService\x12p\n" +
 	"\rIssueX509SVID\x12,.weft.identity.v1alpha1.IssueX509SVIDRequest\x1a-.weft.identity.v1alpha1.IssueX509SVIDResponse(\x010\x01\x12`\n" +
 	"\tGetBundle\x12(.weft.identity.v1alpha1.GetBundleRequest\x1a).weft.identity.v1alpha1.GetBundleResponse\x12k\n" +
@@ -1055,7 +1127,13 @@ const file_weft_identity_v1alpha1_service_proto_rawDesc = "" +
 	"\x10CreateAdminToken\x12/.weft.identity.v1alpha1.CreateAdminTokenRequest\x1a0.weft.identity.v1alpha1.CreateAdminTokenResponse\x12r\n" +
 	"\x0fListAdminTokens\x12..weft.identity.v1alpha1.ListAdminTokensRequest\x1a/.weft.identity.v1alpha1.ListAdminTokensResponse\x12u\n" +
 	"\x10DeleteAdminToken\x12/.weft.identity.v1alpha1.DeleteAdminTokenRequest\x1a0.weft.identity.v1alpha1.DeleteAdminTokenResponse\x12x\n" +
-	"\x11AuthenticateToken\x120.weft.identity.v1alpha1.AuthenticateTokenRequest\x1a1.weft.identity.v1alpha1.AuthenticateTokenResponseBAZ?github.com/weft-mesh/weft/gen/weft/identity/v1alpha1;identitypbb\x06proto3"
+	"\x11AuthenticateToken\x120.weft.identity.v1alpha1.AuthenticateTokenRequest\x1a1.weft.identity.v1alpha1.AuthenticateTokenResponse\x12x\n" +
+	"\x11CreateRoleBinding\x120.weft.identity.v1alpha1.CreateRoleBindingRequest\x1a1.weft.identity.v1alpha1.CreateRoleBindingResponse\x12x\n" +
+	"\x11UpdateRoleBinding\x120.weft.identity.v1alpha1.UpdateRoleBindingRequest\x1a1.weft.identity.v1alpha1.UpdateRoleBindingResponse\x12o\n" +
+	"\x0eGetRoleBinding\x12-.weft.identity.v1alpha1.GetRoleBindingRequest\x1a..weft.identity.v1alpha1.GetRoleBindingResponse\x12u\n" +
+	"\x10ListRoleBindings\x12/.weft.identity.v1alpha1.ListRoleBindingsRequest\x1a0.weft.identity.v1alpha1.ListRoleBindingsResponse\x12x\n" +
+	"\x11DeleteRoleBinding\x120.weft.identity.v1alpha1.DeleteRoleBindingRequest\x1a1.weft.identity.v1alpha1.DeleteRoleBindingResponse\x12l\n" +
+	"\rResolveGrants\x12,.weft.identity.v1alpha1.ResolveGrantsRequest\x1a-.weft.identity.v1alpha1.ResolveGrantsResponseBAZ?github.com/weft-mesh/weft/gen/weft/identity/v1alpha1;identitypbb\x06proto3"
 
 var (
 	file_weft_identity_v1alpha1_service_proto_rawDescOnce sync.Once
@@ -1093,10 +1171,24 @@ var file_weft_identity_v1alpha1_service_proto_goTypes = []any{
 	(*v1alpha1.SourceRevision)(nil),   // 19: weft.type.v1alpha1.SourceRevision
 	(*durationpb.Duration)(nil),       // 20: google.protobuf.Duration
 	(*HostScope)(nil),                 // 21: weft.identity.v1alpha1.HostScope
-	(*CreateHostTokenRequest)(nil),    // 22: weft.identity.v1alpha1.CreateHostTokenRequest
-	(*JoinHostRequest)(nil),           // 23: weft.identity.v1alpha1.JoinHostRequest
-	(*CreateHostTokenResponse)(nil),   // 24: weft.identity.v1alpha1.CreateHostTokenResponse
-	(*JoinHostResponse)(nil),          // 25: weft.identity.v1alpha1.JoinHostResponse
+	(*Grant)(nil),                     // 22: weft.identity.v1alpha1.Grant
+	(*fieldmaskpb.FieldMask)(nil),     // 23: google.protobuf.FieldMask
+	(*CreateHostTokenRequest)(nil),    // 24: weft.identity.v1alpha1.CreateHostTokenRequest
+	(*JoinHostRequest)(nil),           // 25: weft.identity.v1alpha1.JoinHostRequest
+	(*CreateRoleBindingRequest)(nil),  // 26: weft.identity.v1alpha1.CreateRoleBindingRequest
+	(*UpdateRoleBindingRequest)(nil),  // 27: weft.identity.v1alpha1.UpdateRoleBindingRequest
+	(*GetRoleBindingRequest)(nil),     // 28: weft.identity.v1alpha1.GetRoleBindingRequest
+	(*ListRoleBindingsRequest)(nil),   // 29: weft.identity.v1alpha1.ListRoleBindingsRequest
+	(*DeleteRoleBindingRequest)(nil),  // 30: weft.identity.v1alpha1.DeleteRoleBindingRequest
+	(*ResolveGrantsRequest)(nil),      // 31: weft.identity.v1alpha1.ResolveGrantsRequest
+	(*CreateHostTokenResponse)(nil),   // 32: weft.identity.v1alpha1.CreateHostTokenResponse
+	(*JoinHostResponse)(nil),          // 33: weft.identity.v1alpha1.JoinHostResponse
+	(*CreateRoleBindingResponse)(nil), // 34: weft.identity.v1alpha1.CreateRoleBindingResponse
+	(*UpdateRoleBindingResponse)(nil), // 35: weft.identity.v1alpha1.UpdateRoleBindingResponse
+	(*GetRoleBindingResponse)(nil),    // 36: weft.identity.v1alpha1.GetRoleBindingResponse
+	(*ListRoleBindingsResponse)(nil),  // 37: weft.identity.v1alpha1.ListRoleBindingsResponse
+	(*DeleteRoleBindingResponse)(nil), // 38: weft.identity.v1alpha1.DeleteRoleBindingResponse
+	(*ResolveGrantsResponse)(nil),     // 39: weft.identity.v1alpha1.ResolveGrantsResponse
 }
 var file_weft_identity_v1alpha1_service_proto_depIdxs = []int32{
 	18, // 0: weft.identity.v1alpha1.IssueX509SVIDResponse.not_after:type_name -> google.protobuf.Timestamp
@@ -1110,35 +1202,50 @@ var file_weft_identity_v1alpha1_service_proto_depIdxs = []int32{
 	18, // 8: weft.identity.v1alpha1.AdminToken.create_time:type_name -> google.protobuf.Timestamp
 	18, // 9: weft.identity.v1alpha1.AdminToken.expire_time:type_name -> google.protobuf.Timestamp
 	21, // 10: weft.identity.v1alpha1.AdminToken.host:type_name -> weft.identity.v1alpha1.HostScope
-	20, // 11: weft.identity.v1alpha1.CreateAdminTokenRequest.ttl:type_name -> google.protobuf.Duration
-	9,  // 12: weft.identity.v1alpha1.CreateAdminTokenResponse.admin_token:type_name -> weft.identity.v1alpha1.AdminToken
-	9,  // 13: weft.identity.v1alpha1.ListAdminTokensResponse.admin_tokens:type_name -> weft.identity.v1alpha1.AdminToken
-	9,  // 14: weft.identity.v1alpha1.AuthenticateTokenResponse.admin_token:type_name -> weft.identity.v1alpha1.AdminToken
-	0,  // 15: weft.identity.v1alpha1.IdentityService.IssueX509SVID:input_type -> weft.identity.v1alpha1.IssueX509SVIDRequest
-	3,  // 16: weft.identity.v1alpha1.IdentityService.GetBundle:input_type -> weft.identity.v1alpha1.GetBundleRequest
-	5,  // 17: weft.identity.v1alpha1.IdentityService.WatchBundles:input_type -> weft.identity.v1alpha1.WatchBundlesRequest
-	7,  // 18: weft.identity.v1alpha1.IdentityService.CreateJoinToken:input_type -> weft.identity.v1alpha1.CreateJoinTokenRequest
-	22, // 19: weft.identity.v1alpha1.IdentityService.CreateHostToken:input_type -> weft.identity.v1alpha1.CreateHostTokenRequest
-	23, // 20: weft.identity.v1alpha1.IdentityService.JoinHost:input_type -> weft.identity.v1alpha1.JoinHostRequest
-	10, // 21: weft.identity.v1alpha1.IdentityService.CreateAdminToken:input_type -> weft.identity.v1alpha1.CreateAdminTokenRequest
-	12, // 22: weft.identity.v1alpha1.IdentityService.ListAdminTokens:input_type -> weft.identity.v1alpha1.ListAdminTokensRequest
-	14, // 23: weft.identity.v1alpha1.IdentityService.DeleteAdminToken:input_type -> weft.identity.v1alpha1.DeleteAdminTokenRequest
-	16, // 24: weft.identity.v1alpha1.IdentityService.AuthenticateToken:input_type -> weft.identity.v1alpha1.AuthenticateTokenRequest
-	1,  // 25: weft.identity.v1alpha1.IdentityService.IssueX509SVID:output_type -> weft.identity.v1alpha1.IssueX509SVIDResponse
-	4,  // 26: weft.identity.v1alpha1.IdentityService.GetBundle:output_type -> weft.identity.v1alpha1.GetBundleResponse
-	6,  // 27: weft.identity.v1alpha1.IdentityService.WatchBundles:output_type -> weft.identity.v1alpha1.WatchBundlesResponse
-	8,  // 28: weft.identity.v1alpha1.IdentityService.CreateJoinToken:output_type -> weft.identity.v1alpha1.CreateJoinTokenResponse
-	24, // 29: weft.identity.v1alpha1.IdentityService.CreateHostToken:output_type -> weft.identity.v1alpha1.CreateHostTokenResponse
-	25, // 30: weft.identity.v1alpha1.IdentityService.JoinHost:output_type -> weft.identity.v1alpha1.JoinHostResponse
-	11, // 31: weft.identity.v1alpha1.IdentityService.CreateAdminToken:output_type -> weft.identity.v1alpha1.CreateAdminTokenResponse
-	13, // 32: weft.identity.v1alpha1.IdentityService.ListAdminTokens:output_type -> weft.identity.v1alpha1.ListAdminTokensResponse
-	15, // 33: weft.identity.v1alpha1.IdentityService.DeleteAdminToken:output_type -> weft.identity.v1alpha1.DeleteAdminTokenResponse
-	17, // 34: weft.identity.v1alpha1.IdentityService.AuthenticateToken:output_type -> weft.identity.v1alpha1.AuthenticateTokenResponse
-	25, // [25:35] is the sub-list for method output_type
-	15, // [15:25] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	22, // 11: weft.identity.v1alpha1.AdminToken.grant:type_name -> weft.identity.v1alpha1.Grant
+	20, // 12: weft.identity.v1alpha1.CreateAdminTokenRequest.ttl:type_name -> google.protobuf.Duration
+	22, // 13: weft.identity.v1alpha1.CreateAdminTokenRequest.grant:type_name -> weft.identity.v1alpha1.Grant
+	9,  // 14: weft.identity.v1alpha1.CreateAdminTokenResponse.admin_token:type_name -> weft.identity.v1alpha1.AdminToken
+	23, // 15: weft.identity.v1alpha1.ListAdminTokensRequest.read_mask:type_name -> google.protobuf.FieldMask
+	9,  // 16: weft.identity.v1alpha1.ListAdminTokensResponse.admin_tokens:type_name -> weft.identity.v1alpha1.AdminToken
+	9,  // 17: weft.identity.v1alpha1.AuthenticateTokenResponse.admin_token:type_name -> weft.identity.v1alpha1.AdminToken
+	0,  // 18: weft.identity.v1alpha1.IdentityService.IssueX509SVID:input_type -> weft.identity.v1alpha1.IssueX509SVIDRequest
+	3,  // 19: weft.identity.v1alpha1.IdentityService.GetBundle:input_type -> weft.identity.v1alpha1.GetBundleRequest
+	5,  // 20: weft.identity.v1alpha1.IdentityService.WatchBundles:input_type -> weft.identity.v1alpha1.WatchBundlesRequest
+	7,  // 21: weft.identity.v1alpha1.IdentityService.CreateJoinToken:input_type -> weft.identity.v1alpha1.CreateJoinTokenRequest
+	24, // 22: weft.identity.v1alpha1.IdentityService.CreateHostToken:input_type -> weft.identity.v1alpha1.CreateHostTokenRequest
+	25, // 23: weft.identity.v1alpha1.IdentityService.JoinHost:input_type -> weft.identity.v1alpha1.JoinHostRequest
+	10, // 24: weft.identity.v1alpha1.IdentityService.CreateAdminToken:input_type -> weft.identity.v1alpha1.CreateAdminTokenRequest
+	12, // 25: weft.identity.v1alpha1.IdentityService.ListAdminTokens:input_type -> weft.identity.v1alpha1.ListAdminTokensRequest
+	14, // 26: weft.identity.v1alpha1.IdentityService.DeleteAdminToken:input_type -> weft.identity.v1alpha1.DeleteAdminTokenRequest
+	16, // 27: weft.identity.v1alpha1.IdentityService.AuthenticateToken:input_type -> weft.identity.v1alpha1.AuthenticateTokenRequest
+	26, // 28: weft.identity.v1alpha1.IdentityService.CreateRoleBinding:input_type -> weft.identity.v1alpha1.CreateRoleBindingRequest
+	27, // 29: weft.identity.v1alpha1.IdentityService.UpdateRoleBinding:input_type -> weft.identity.v1alpha1.UpdateRoleBindingRequest
+	28, // 30: weft.identity.v1alpha1.IdentityService.GetRoleBinding:input_type -> weft.identity.v1alpha1.GetRoleBindingRequest
+	29, // 31: weft.identity.v1alpha1.IdentityService.ListRoleBindings:input_type -> weft.identity.v1alpha1.ListRoleBindingsRequest
+	30, // 32: weft.identity.v1alpha1.IdentityService.DeleteRoleBinding:input_type -> weft.identity.v1alpha1.DeleteRoleBindingRequest
+	31, // 33: weft.identity.v1alpha1.IdentityService.ResolveGrants:input_type -> weft.identity.v1alpha1.ResolveGrantsRequest
+	1,  // 34: weft.identity.v1alpha1.IdentityService.IssueX509SVID:output_type -> weft.identity.v1alpha1.IssueX509SVIDResponse
+	4,  // 35: weft.identity.v1alpha1.IdentityService.GetBundle:output_type -> weft.identity.v1alpha1.GetBundleResponse
+	6,  // 36: weft.identity.v1alpha1.IdentityService.WatchBundles:output_type -> weft.identity.v1alpha1.WatchBundlesResponse
+	8,  // 37: weft.identity.v1alpha1.IdentityService.CreateJoinToken:output_type -> weft.identity.v1alpha1.CreateJoinTokenResponse
+	32, // 38: weft.identity.v1alpha1.IdentityService.CreateHostToken:output_type -> weft.identity.v1alpha1.CreateHostTokenResponse
+	33, // 39: weft.identity.v1alpha1.IdentityService.JoinHost:output_type -> weft.identity.v1alpha1.JoinHostResponse
+	11, // 40: weft.identity.v1alpha1.IdentityService.CreateAdminToken:output_type -> weft.identity.v1alpha1.CreateAdminTokenResponse
+	13, // 41: weft.identity.v1alpha1.IdentityService.ListAdminTokens:output_type -> weft.identity.v1alpha1.ListAdminTokensResponse
+	15, // 42: weft.identity.v1alpha1.IdentityService.DeleteAdminToken:output_type -> weft.identity.v1alpha1.DeleteAdminTokenResponse
+	17, // 43: weft.identity.v1alpha1.IdentityService.AuthenticateToken:output_type -> weft.identity.v1alpha1.AuthenticateTokenResponse
+	34, // 44: weft.identity.v1alpha1.IdentityService.CreateRoleBinding:output_type -> weft.identity.v1alpha1.CreateRoleBindingResponse
+	35, // 45: weft.identity.v1alpha1.IdentityService.UpdateRoleBinding:output_type -> weft.identity.v1alpha1.UpdateRoleBindingResponse
+	36, // 46: weft.identity.v1alpha1.IdentityService.GetRoleBinding:output_type -> weft.identity.v1alpha1.GetRoleBindingResponse
+	37, // 47: weft.identity.v1alpha1.IdentityService.ListRoleBindings:output_type -> weft.identity.v1alpha1.ListRoleBindingsResponse
+	38, // 48: weft.identity.v1alpha1.IdentityService.DeleteRoleBinding:output_type -> weft.identity.v1alpha1.DeleteRoleBindingResponse
+	39, // 49: weft.identity.v1alpha1.IdentityService.ResolveGrants:output_type -> weft.identity.v1alpha1.ResolveGrantsResponse
+	34, // [34:50] is the sub-list for method output_type
+	18, // [18:34] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_weft_identity_v1alpha1_service_proto_init() }
@@ -1146,6 +1253,7 @@ func file_weft_identity_v1alpha1_service_proto_init() {
 	if File_weft_identity_v1alpha1_service_proto != nil {
 		return
 	}
+	file_weft_identity_v1alpha1_access_proto_init()
 	file_weft_identity_v1alpha1_host_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -31,6 +31,12 @@ const (
 	IdentityService_ListAdminTokens_FullMethodName   = "/weft.identity.v1alpha1.IdentityService/ListAdminTokens"
 	IdentityService_DeleteAdminToken_FullMethodName  = "/weft.identity.v1alpha1.IdentityService/DeleteAdminToken"
 	IdentityService_AuthenticateToken_FullMethodName = "/weft.identity.v1alpha1.IdentityService/AuthenticateToken"
+	IdentityService_CreateRoleBinding_FullMethodName = "/weft.identity.v1alpha1.IdentityService/CreateRoleBinding"
+	IdentityService_UpdateRoleBinding_FullMethodName = "/weft.identity.v1alpha1.IdentityService/UpdateRoleBinding"
+	IdentityService_GetRoleBinding_FullMethodName    = "/weft.identity.v1alpha1.IdentityService/GetRoleBinding"
+	IdentityService_ListRoleBindings_FullMethodName  = "/weft.identity.v1alpha1.IdentityService/ListRoleBindings"
+	IdentityService_DeleteRoleBinding_FullMethodName = "/weft.identity.v1alpha1.IdentityService/DeleteRoleBinding"
+	IdentityService_ResolveGrants_FullMethodName     = "/weft.identity.v1alpha1.IdentityService/ResolveGrants"
 )
 
 // IdentityServiceClient is the client API for IdentityService service.
@@ -65,14 +71,28 @@ type IdentityServiceClient interface {
 	// by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
 	// have been made, and whoever asks twice may be two.
 	JoinHost(ctx context.Context, in *JoinHostRequest, opts ...grpc.CallOption) (*JoinHostResponse, error)
-	// CreateAdminToken mints an administrator's token. Only its hash is stored.
+	// CreateAdminToken mints a token with a role, for a person or program that calls the gateway. Only its hash is stored.
 	CreateAdminToken(ctx context.Context, in *CreateAdminTokenRequest, opts ...grpc.CallOption) (*CreateAdminTokenResponse, error)
-	// ListAdminTokens lists administrators' tokens without their secrets.
+	// ListAdminTokens lists those tokens, in order of creation, without their secrets.
 	ListAdminTokens(ctx context.Context, in *ListAdminTokensRequest, opts ...grpc.CallOption) (*ListAdminTokensResponse, error)
-	// DeleteAdminToken revokes an administrator's token; it stops working everywhere within 5 s.
+	// DeleteAdminToken revokes such a token; it stops working everywhere within 5 s. The last administrator's token that works
+	// stays.
 	DeleteAdminToken(ctx context.Context, in *DeleteAdminTokenRequest, opts ...grpc.CallOption) (*DeleteAdminTokenResponse, error)
 	// AuthenticateToken says whom a bearer token belongs to; UNAUTHENTICATED when to nobody. Caller: the gateway.
 	AuthenticateToken(ctx context.Context, in *AuthenticateTokenRequest, opts ...grpc.CallOption) (*AuthenticateTokenResponse, error)
+	// CreateRoleBinding gives a role to an SVID or to a user or group of an OIDC issuer. ALREADY_EXISTS if there is one of
+	// that name.
+	CreateRoleBinding(ctx context.Context, in *CreateRoleBindingRequest, opts ...grpc.CallOption) (*CreateRoleBindingResponse, error)
+	// UpdateRoleBinding replaces the spec and labels of a binding. NOT_FOUND if there is none.
+	UpdateRoleBinding(ctx context.Context, in *UpdateRoleBindingRequest, opts ...grpc.CallOption) (*UpdateRoleBindingResponse, error)
+	// GetRoleBinding reads one binding.
+	GetRoleBinding(ctx context.Context, in *GetRoleBindingRequest, opts ...grpc.CallOption) (*GetRoleBindingResponse, error)
+	// ListRoleBindings reads them in order of namespace and name.
+	ListRoleBindings(ctx context.Context, in *ListRoleBindingsRequest, opts ...grpc.CallOption) (*ListRoleBindingsResponse, error)
+	// DeleteRoleBinding removes a binding; whoever has no other loses the role everywhere within 5 s.
+	DeleteRoleBinding(ctx context.Context, in *DeleteRoleBindingRequest, opts ...grpc.CallOption) (*DeleteRoleBindingResponse, error)
+	// ResolveGrants says what the bindings give to the holder of a verified credential. Caller: the gateway.
+	ResolveGrants(ctx context.Context, in *ResolveGrantsRequest, opts ...grpc.CallOption) (*ResolveGrantsResponse, error)
 }
 
 type identityServiceClient struct {
@@ -195,6 +215,66 @@ func (c *identityServiceClient) AuthenticateToken(ctx context.Context, in *Authe
 	return out, nil
 }
 
+func (c *identityServiceClient) CreateRoleBinding(ctx context.Context, in *CreateRoleBindingRequest, opts ...grpc.CallOption) (*CreateRoleBindingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateRoleBindingResponse)
+	err := c.cc.Invoke(ctx, IdentityService_CreateRoleBinding_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) UpdateRoleBinding(ctx context.Context, in *UpdateRoleBindingRequest, opts ...grpc.CallOption) (*UpdateRoleBindingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateRoleBindingResponse)
+	err := c.cc.Invoke(ctx, IdentityService_UpdateRoleBinding_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) GetRoleBinding(ctx context.Context, in *GetRoleBindingRequest, opts ...grpc.CallOption) (*GetRoleBindingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRoleBindingResponse)
+	err := c.cc.Invoke(ctx, IdentityService_GetRoleBinding_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) ListRoleBindings(ctx context.Context, in *ListRoleBindingsRequest, opts ...grpc.CallOption) (*ListRoleBindingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRoleBindingsResponse)
+	err := c.cc.Invoke(ctx, IdentityService_ListRoleBindings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) DeleteRoleBinding(ctx context.Context, in *DeleteRoleBindingRequest, opts ...grpc.CallOption) (*DeleteRoleBindingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteRoleBindingResponse)
+	err := c.cc.Invoke(ctx, IdentityService_DeleteRoleBinding_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) ResolveGrants(ctx context.Context, in *ResolveGrantsRequest, opts ...grpc.CallOption) (*ResolveGrantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResolveGrantsResponse)
+	err := c.cc.Invoke(ctx, IdentityService_ResolveGrants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // IdentityServiceServer is the server API for IdentityService service.
 // All implementations must embed UnimplementedIdentityServiceServer
 // for forward compatibility.
@@ -227,14 +307,28 @@ type IdentityServiceServer interface {
 	// by the hashes in the token before it sends anything. A client that got no answer needs a new token: the credential may
 	// have been made, and whoever asks twice may be two.
 	JoinHost(context.Context, *JoinHostRequest) (*JoinHostResponse, error)
-	// CreateAdminToken mints an administrator's token. Only its hash is stored.
+	// CreateAdminToken mints a token with a role, for a person or program that calls the gateway. Only its hash is stored.
 	CreateAdminToken(context.Context, *CreateAdminTokenRequest) (*CreateAdminTokenResponse, error)
-	// ListAdminTokens lists administrators' tokens without their secrets.
+	// ListAdminTokens lists those tokens, in order of creation, without their secrets.
 	ListAdminTokens(context.Context, *ListAdminTokensRequest) (*ListAdminTokensResponse, error)
-	// DeleteAdminToken revokes an administrator's token; it stops working everywhere within 5 s.
+	// DeleteAdminToken revokes such a token; it stops working everywhere within 5 s. The last administrator's token that works
+	// stays.
 	DeleteAdminToken(context.Context, *DeleteAdminTokenRequest) (*DeleteAdminTokenResponse, error)
 	// AuthenticateToken says whom a bearer token belongs to; UNAUTHENTICATED when to nobody. Caller: the gateway.
 	AuthenticateToken(context.Context, *AuthenticateTokenRequest) (*AuthenticateTokenResponse, error)
+	// CreateRoleBinding gives a role to an SVID or to a user or group of an OIDC issuer. ALREADY_EXISTS if there is one of
+	// that name.
+	CreateRoleBinding(context.Context, *CreateRoleBindingRequest) (*CreateRoleBindingResponse, error)
+	// UpdateRoleBinding replaces the spec and labels of a binding. NOT_FOUND if there is none.
+	UpdateRoleBinding(context.Context, *UpdateRoleBindingRequest) (*UpdateRoleBindingResponse, error)
+	// GetRoleBinding reads one binding.
+	GetRoleBinding(context.Context, *GetRoleBindingRequest) (*GetRoleBindingResponse, error)
+	// ListRoleBindings reads them in order of namespace and name.
+	ListRoleBindings(context.Context, *ListRoleBindingsRequest) (*ListRoleBindingsResponse, error)
+	// DeleteRoleBinding removes a binding; whoever has no other loses the role everywhere within 5 s.
+	DeleteRoleBinding(context.Context, *DeleteRoleBindingRequest) (*DeleteRoleBindingResponse, error)
+	// ResolveGrants says what the bindings give to the holder of a verified credential. Caller: the gateway.
+	ResolveGrants(context.Context, *ResolveGrantsRequest) (*ResolveGrantsResponse, error)
 	mustEmbedUnimplementedIdentityServiceServer()
 }
 
@@ -274,6 +368,24 @@ func (UnimplementedIdentityServiceServer) DeleteAdminToken(context.Context, *Del
 }
 func (UnimplementedIdentityServiceServer) AuthenticateToken(context.Context, *AuthenticateTokenRequest) (*AuthenticateTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AuthenticateToken not implemented")
+}
+func (UnimplementedIdentityServiceServer) CreateRoleBinding(context.Context, *CreateRoleBindingRequest) (*CreateRoleBindingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateRoleBinding not implemented")
+}
+func (UnimplementedIdentityServiceServer) UpdateRoleBinding(context.Context, *UpdateRoleBindingRequest) (*UpdateRoleBindingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateRoleBinding not implemented")
+}
+func (UnimplementedIdentityServiceServer) GetRoleBinding(context.Context, *GetRoleBindingRequest) (*GetRoleBindingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRoleBinding not implemented")
+}
+func (UnimplementedIdentityServiceServer) ListRoleBindings(context.Context, *ListRoleBindingsRequest) (*ListRoleBindingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRoleBindings not implemented")
+}
+func (UnimplementedIdentityServiceServer) DeleteRoleBinding(context.Context, *DeleteRoleBindingRequest) (*DeleteRoleBindingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteRoleBinding not implemented")
+}
+func (UnimplementedIdentityServiceServer) ResolveGrants(context.Context, *ResolveGrantsRequest) (*ResolveGrantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResolveGrants not implemented")
 }
 func (UnimplementedIdentityServiceServer) mustEmbedUnimplementedIdentityServiceServer() {}
 func (UnimplementedIdentityServiceServer) testEmbeddedByValue()                         {}
@@ -458,6 +570,114 @@ func _IdentityService_AuthenticateToken_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IdentityService_CreateRoleBinding_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateRoleBindingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).CreateRoleBinding(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_CreateRoleBinding_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).CreateRoleBinding(ctx, req.(*CreateRoleBindingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_UpdateRoleBinding_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateRoleBindingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).UpdateRoleBinding(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_UpdateRoleBinding_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).UpdateRoleBinding(ctx, req.(*UpdateRoleBindingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_GetRoleBinding_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRoleBindingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).GetRoleBinding(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_GetRoleBinding_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).GetRoleBinding(ctx, req.(*GetRoleBindingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_ListRoleBindings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRoleBindingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).ListRoleBindings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_ListRoleBindings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).ListRoleBindings(ctx, req.(*ListRoleBindingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_DeleteRoleBinding_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRoleBindingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).DeleteRoleBinding(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_DeleteRoleBinding_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).DeleteRoleBinding(ctx, req.(*DeleteRoleBindingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_ResolveGrants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolveGrantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).ResolveGrants(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_ResolveGrants_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).ResolveGrants(ctx, req.(*ResolveGrantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IdentityService_ServiceDesc is the grpc.ServiceDesc for IdentityService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -496,6 +716,30 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AuthenticateToken",
 			Handler:    _IdentityService_AuthenticateToken_Handler,
+		},
+		{
+			MethodName: "CreateRoleBinding",
+			Handler:    _IdentityService_CreateRoleBinding_Handler,
+		},
+		{
+			MethodName: "UpdateRoleBinding",
+			Handler:    _IdentityService_UpdateRoleBinding_Handler,
+		},
+		{
+			MethodName: "GetRoleBinding",
+			Handler:    _IdentityService_GetRoleBinding_Handler,
+		},
+		{
+			MethodName: "ListRoleBindings",
+			Handler:    _IdentityService_ListRoleBindings_Handler,
+		},
+		{
+			MethodName: "DeleteRoleBinding",
+			Handler:    _IdentityService_DeleteRoleBinding_Handler,
+		},
+		{
+			MethodName: "ResolveGrants",
+			Handler:    _IdentityService_ResolveGrants_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -12,6 +12,7 @@ import (
 	v1alpha1 "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -149,7 +150,9 @@ type UpdateRouteRequest struct {
 	// What to store; metadata.etag guards the write.
 	Route *Route `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
 	// Check everything and store nothing.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,6 +199,13 @@ func (x *UpdateRouteRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UpdateRouteRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
 }
 
 // UpdateRouteResponse holds what was stored.
@@ -268,7 +278,9 @@ type GetRouteRequest struct {
 	// Empty means "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Name.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What to return, as paths of the object; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +327,13 @@ func (x *GetRouteRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetRouteRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // GetRouteResponse holds it.
@@ -370,8 +389,12 @@ type ListRoutesRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// At most this many; 0: 500, at most 5000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// From the previous answer.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// From the previous answer to the same request.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only objects for which this is true; see docs/guides/administration.md.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to return of each object, as paths; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +448,20 @@ func (x *ListRoutesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListRoutesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListRoutesRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // ListRoutesResponse is one page.
@@ -717,7 +754,9 @@ type UpdateAccessPolicyRequest struct {
 	// What to store; metadata.etag guards the write.
 	AccessPolicy *AccessPolicy `protobuf:"bytes,1,opt,name=access_policy,json=accessPolicy,proto3" json:"access_policy,omitempty"`
 	// Check everything and store nothing.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -764,6 +803,13 @@ func (x *UpdateAccessPolicyRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UpdateAccessPolicyRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
 }
 
 // UpdateAccessPolicyResponse holds what was stored.
@@ -836,7 +882,9 @@ type GetAccessPolicyRequest struct {
 	// Empty means "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Name.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What to return, as paths of the object; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -883,6 +931,13 @@ func (x *GetAccessPolicyRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetAccessPolicyRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // GetAccessPolicyResponse holds it.
@@ -938,8 +993,12 @@ type ListAccessPoliciesRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// At most this many; 0: 500, at most 5000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// From the previous answer.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// From the previous answer to the same request.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only objects for which this is true; see docs/guides/administration.md.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to return of each object, as paths; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -993,6 +1052,20 @@ func (x *ListAccessPoliciesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListAccessPoliciesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListAccessPoliciesRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // ListAccessPoliciesResponse is one page.
@@ -1285,7 +1358,9 @@ type UpdateMeshConfigRequest struct {
 	// What to store; metadata.etag guards the write.
 	MeshConfig *MeshConfig `protobuf:"bytes,1,opt,name=mesh_config,json=meshConfig,proto3" json:"mesh_config,omitempty"`
 	// Check everything and store nothing.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1332,6 +1407,13 @@ func (x *UpdateMeshConfigRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UpdateMeshConfigRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
 }
 
 // UpdateMeshConfigResponse holds what was stored.
@@ -1404,7 +1486,9 @@ type GetMeshConfigRequest struct {
 	// Empty means "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Name.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What to return, as paths of the object; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1451,6 +1535,13 @@ func (x *GetMeshConfigRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetMeshConfigRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // GetMeshConfigResponse holds it.
@@ -1506,8 +1597,12 @@ type ListMeshConfigsRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// At most this many; 0: 500, at most 5000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// From the previous answer.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// From the previous answer to the same request.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only objects for which this is true; see docs/guides/administration.md.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to return of each object, as paths; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1561,6 +1656,20 @@ func (x *ListMeshConfigsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListMeshConfigsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListMeshConfigsRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // ListMeshConfigsResponse is one page.
@@ -1853,7 +1962,9 @@ type UpdateExternalServiceRequest struct {
 	// What to store; metadata.etag guards the write.
 	ExternalService *ExternalService `protobuf:"bytes,1,opt,name=external_service,json=externalService,proto3" json:"external_service,omitempty"`
 	// Check everything and store nothing.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1900,6 +2011,13 @@ func (x *UpdateExternalServiceRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UpdateExternalServiceRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
 }
 
 // UpdateExternalServiceResponse holds what was stored.
@@ -1972,7 +2090,9 @@ type GetExternalServiceRequest struct {
 	// Empty means "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Name.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What to return, as paths of the object; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2019,6 +2139,13 @@ func (x *GetExternalServiceRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetExternalServiceRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // GetExternalServiceResponse holds it.
@@ -2074,8 +2201,12 @@ type ListExternalServicesRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// At most this many; 0: 500, at most 5000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// From the previous answer.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// From the previous answer to the same request.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only objects for which this is true; see docs/guides/administration.md.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to return of each object, as paths; absent: all of it.
+	ReadMask      *fieldmaskpb.FieldMask `protobuf:"bytes,5,opt,name=read_mask,json=readMask,proto3" json:"read_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2129,6 +2260,20 @@ func (x *ListExternalServicesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListExternalServicesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListExternalServicesRequest) GetReadMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.ReadMask
+	}
+	return nil
 }
 
 // ListExternalServicesResponse is one page.
@@ -2557,31 +2702,36 @@ var File_weft_policy_v1alpha1_service_proto protoreflect.FileDescriptor
 
 const file_weft_policy_v1alpha1_service_proto_rawDesc = "" +
 	"\n" +
-	"\"weft/policy/v1alpha1/service.proto\x12\x14weft.policy.v1alpha1\x1a!weft/policy/v1alpha1/policy.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"l\n" +
+	"\"weft/policy/v1alpha1/service.proto\x12\x14weft.policy.v1alpha1\x1a google/protobuf/field_mask.proto\x1a!weft/policy/v1alpha1/policy.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"l\n" +
 	"\x12CreateRouteRequest\x121\n" +
 	"\x05route\x18\x01 \x01(\v2\x1b.weft.policy.v1alpha1.RouteR\x05route\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xc1\x01\n" +
 	"\x13CreateRouteResponse\x121\n" +
 	"\x05route\x18\x01 \x01(\v2\x1b.weft.policy.v1alpha1.RouteR\x05route\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"l\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\xa9\x01\n" +
 	"\x12UpdateRouteRequest\x121\n" +
 	"\x05route\x18\x01 \x01(\v2\x1b.weft.policy.v1alpha1.RouteR\x05route\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xc1\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"\xc1\x01\n" +
 	"\x13UpdateRouteResponse\x121\n" +
 	"\x05route\x18\x01 \x01(\v2\x1b.weft.policy.v1alpha1.RouteR\x05route\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"C\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"|\n" +
 	"\x0fGetRouteRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"E\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x127\n" +
+	"\tread_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"E\n" +
 	"\x10GetRouteResponse\x121\n" +
-	"\x05route\x18\x01 \x01(\v2\x1b.weft.policy.v1alpha1.RouteR\x05route\"m\n" +
+	"\x05route\x18\x01 \x01(\v2\x1b.weft.policy.v1alpha1.RouteR\x05route\"\xbe\x01\n" +
 	"\x11ListRoutesRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"q\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x127\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"q\n" +
 	"\x12ListRoutesResponse\x123\n" +
 	"\x06routes\x18\x01 \x03(\v2\x1b.weft.policy.v1alpha1.RouteR\x06routes\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"Z\n" +
@@ -2597,24 +2747,29 @@ const file_weft_policy_v1alpha1_service_proto_rawDesc = "" +
 	"\x1aCreateAccessPolicyResponse\x12G\n" +
 	"\raccess_policy\x18\x01 \x01(\v2\".weft.policy.v1alpha1.AccessPolicyR\faccessPolicy\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\x89\x01\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\xc6\x01\n" +
 	"\x19UpdateAccessPolicyRequest\x12G\n" +
 	"\raccess_policy\x18\x01 \x01(\v2\".weft.policy.v1alpha1.AccessPolicyR\faccessPolicy\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xde\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"\xde\x01\n" +
 	"\x1aUpdateAccessPolicyResponse\x12G\n" +
 	"\raccess_policy\x18\x01 \x01(\v2\".weft.policy.v1alpha1.AccessPolicyR\faccessPolicy\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"J\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\x83\x01\n" +
 	"\x16GetAccessPolicyRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"b\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x127\n" +
+	"\tread_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"b\n" +
 	"\x17GetAccessPolicyResponse\x12G\n" +
-	"\raccess_policy\x18\x01 \x01(\v2\".weft.policy.v1alpha1.AccessPolicyR\faccessPolicy\"u\n" +
+	"\raccess_policy\x18\x01 \x01(\v2\".weft.policy.v1alpha1.AccessPolicyR\faccessPolicy\"\xc6\x01\n" +
 	"\x19ListAccessPoliciesRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"\x91\x01\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x127\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"\x91\x01\n" +
 	"\x1aListAccessPoliciesResponse\x12K\n" +
 	"\x0faccess_policies\x18\x01 \x03(\v2\".weft.policy.v1alpha1.AccessPolicyR\x0eaccessPolicies\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"a\n" +
@@ -2632,27 +2787,32 @@ const file_weft_policy_v1alpha1_service_proto_rawDesc = "" +
 	"\vmesh_config\x18\x01 \x01(\v2 .weft.policy.v1alpha1.MeshConfigR\n" +
 	"meshConfig\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\x81\x01\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\xbe\x01\n" +
 	"\x17UpdateMeshConfigRequest\x12A\n" +
 	"\vmesh_config\x18\x01 \x01(\v2 .weft.policy.v1alpha1.MeshConfigR\n" +
 	"meshConfig\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xd6\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"\xd6\x01\n" +
 	"\x18UpdateMeshConfigResponse\x12A\n" +
 	"\vmesh_config\x18\x01 \x01(\v2 .weft.policy.v1alpha1.MeshConfigR\n" +
 	"meshConfig\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"H\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\x81\x01\n" +
 	"\x14GetMeshConfigRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"Z\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x127\n" +
+	"\tread_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"Z\n" +
 	"\x15GetMeshConfigResponse\x12A\n" +
 	"\vmesh_config\x18\x01 \x01(\v2 .weft.policy.v1alpha1.MeshConfigR\n" +
-	"meshConfig\"r\n" +
+	"meshConfig\"\xc3\x01\n" +
 	"\x16ListMeshConfigsRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"\x86\x01\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x127\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"\x86\x01\n" +
 	"\x17ListMeshConfigsResponse\x12C\n" +
 	"\fmesh_configs\x18\x01 \x03(\v2 .weft.policy.v1alpha1.MeshConfigR\vmeshConfigs\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"_\n" +
@@ -2668,24 +2828,29 @@ const file_weft_policy_v1alpha1_service_proto_rawDesc = "" +
 	"\x1dCreateExternalServiceResponse\x12P\n" +
 	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\x95\x01\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\xd2\x01\n" +
 	"\x1cUpdateExternalServiceRequest\x12P\n" +
 	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xea\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"\xea\x01\n" +
 	"\x1dUpdateExternalServiceResponse\x12P\n" +
 	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\x12>\n" +
 	"\brevision\x18\x02 \x01(\v2\".weft.type.v1alpha1.SourceRevisionR\brevision\x127\n" +
-	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"M\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1b.weft.type.v1alpha1.WarningR\bwarnings\"\x86\x01\n" +
 	"\x19GetExternalServiceRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"n\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x127\n" +
+	"\tread_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"n\n" +
 	"\x1aGetExternalServiceResponse\x12P\n" +
-	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\"w\n" +
+	"\x10external_service\x18\x01 \x01(\v2%.weft.policy.v1alpha1.ExternalServiceR\x0fexternalService\"\xc8\x01\n" +
 	"\x1bListExternalServicesRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"\x9a\x01\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x127\n" +
+	"\tread_mask\x18\x05 \x01(\v2\x1a.google.protobuf.FieldMaskR\breadMask\"\x9a\x01\n" +
 	"\x1cListExternalServicesResponse\x12R\n" +
 	"\x11external_services\x18\x01 \x03(\v2%.weft.policy.v1alpha1.ExternalServiceR\x10externalServices\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"d\n" +
@@ -2795,10 +2960,11 @@ var file_weft_policy_v1alpha1_service_proto_goTypes = []any{
 	(*Route)(nil),                         // 43: weft.policy.v1alpha1.Route
 	(*v1alpha1.SourceRevision)(nil),       // 44: weft.type.v1alpha1.SourceRevision
 	(*v1alpha1.Warning)(nil),              // 45: weft.type.v1alpha1.Warning
-	(*AccessPolicy)(nil),                  // 46: weft.policy.v1alpha1.AccessPolicy
-	(*MeshConfig)(nil),                    // 47: weft.policy.v1alpha1.MeshConfig
-	(*ExternalService)(nil),               // 48: weft.policy.v1alpha1.ExternalService
-	(*v1alpha1.ObjectRef)(nil),            // 49: weft.type.v1alpha1.ObjectRef
+	(*fieldmaskpb.FieldMask)(nil),         // 46: google.protobuf.FieldMask
+	(*AccessPolicy)(nil),                  // 47: weft.policy.v1alpha1.AccessPolicy
+	(*MeshConfig)(nil),                    // 48: weft.policy.v1alpha1.MeshConfig
+	(*ExternalService)(nil),               // 49: weft.policy.v1alpha1.ExternalService
+	(*v1alpha1.ObjectRef)(nil),            // 50: weft.type.v1alpha1.ObjectRef
 }
 var file_weft_policy_v1alpha1_service_proto_depIdxs = []int32{
 	43, // 0: weft.policy.v1alpha1.CreateRouteRequest.route:type_name -> weft.policy.v1alpha1.Route
@@ -2806,100 +2972,112 @@ var file_weft_policy_v1alpha1_service_proto_depIdxs = []int32{
 	44, // 2: weft.policy.v1alpha1.CreateRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
 	45, // 3: weft.policy.v1alpha1.CreateRouteResponse.warnings:type_name -> weft.type.v1alpha1.Warning
 	43, // 4: weft.policy.v1alpha1.UpdateRouteRequest.route:type_name -> weft.policy.v1alpha1.Route
-	43, // 5: weft.policy.v1alpha1.UpdateRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
-	44, // 6: weft.policy.v1alpha1.UpdateRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	45, // 7: weft.policy.v1alpha1.UpdateRouteResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	43, // 8: weft.policy.v1alpha1.GetRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
-	43, // 9: weft.policy.v1alpha1.ListRoutesResponse.routes:type_name -> weft.policy.v1alpha1.Route
-	44, // 10: weft.policy.v1alpha1.DeleteRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	46, // 11: weft.policy.v1alpha1.CreateAccessPolicyRequest.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	46, // 12: weft.policy.v1alpha1.CreateAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	44, // 13: weft.policy.v1alpha1.CreateAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	45, // 14: weft.policy.v1alpha1.CreateAccessPolicyResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	46, // 15: weft.policy.v1alpha1.UpdateAccessPolicyRequest.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	46, // 16: weft.policy.v1alpha1.UpdateAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	44, // 17: weft.policy.v1alpha1.UpdateAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	45, // 18: weft.policy.v1alpha1.UpdateAccessPolicyResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	46, // 19: weft.policy.v1alpha1.GetAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	46, // 20: weft.policy.v1alpha1.ListAccessPoliciesResponse.access_policies:type_name -> weft.policy.v1alpha1.AccessPolicy
-	44, // 21: weft.policy.v1alpha1.DeleteAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	47, // 22: weft.policy.v1alpha1.CreateMeshConfigRequest.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	47, // 23: weft.policy.v1alpha1.CreateMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	44, // 24: weft.policy.v1alpha1.CreateMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	45, // 25: weft.policy.v1alpha1.CreateMeshConfigResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	47, // 26: weft.policy.v1alpha1.UpdateMeshConfigRequest.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	47, // 27: weft.policy.v1alpha1.UpdateMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	44, // 28: weft.policy.v1alpha1.UpdateMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	45, // 29: weft.policy.v1alpha1.UpdateMeshConfigResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	47, // 30: weft.policy.v1alpha1.GetMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	47, // 31: weft.policy.v1alpha1.ListMeshConfigsResponse.mesh_configs:type_name -> weft.policy.v1alpha1.MeshConfig
-	44, // 32: weft.policy.v1alpha1.DeleteMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	48, // 33: weft.policy.v1alpha1.CreateExternalServiceRequest.external_service:type_name -> weft.policy.v1alpha1.ExternalService
-	48, // 34: weft.policy.v1alpha1.CreateExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
-	44, // 35: weft.policy.v1alpha1.CreateExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	45, // 36: weft.policy.v1alpha1.CreateExternalServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	48, // 37: weft.policy.v1alpha1.UpdateExternalServiceRequest.external_service:type_name -> weft.policy.v1alpha1.ExternalService
-	48, // 38: weft.policy.v1alpha1.UpdateExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
-	44, // 39: weft.policy.v1alpha1.UpdateExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	45, // 40: weft.policy.v1alpha1.UpdateExternalServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
-	48, // 41: weft.policy.v1alpha1.GetExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
-	48, // 42: weft.policy.v1alpha1.ListExternalServicesResponse.external_services:type_name -> weft.policy.v1alpha1.ExternalService
-	44, // 43: weft.policy.v1alpha1.DeleteExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	44, // 44: weft.policy.v1alpha1.WatchRequest.resume_from:type_name -> weft.type.v1alpha1.SourceRevision
-	42, // 45: weft.policy.v1alpha1.WatchResponse.changes:type_name -> weft.policy.v1alpha1.Change
-	44, // 46: weft.policy.v1alpha1.WatchResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
-	43, // 47: weft.policy.v1alpha1.Change.route:type_name -> weft.policy.v1alpha1.Route
-	46, // 48: weft.policy.v1alpha1.Change.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
-	47, // 49: weft.policy.v1alpha1.Change.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
-	49, // 50: weft.policy.v1alpha1.Change.removed:type_name -> weft.type.v1alpha1.ObjectRef
-	48, // 51: weft.policy.v1alpha1.Change.external_service:type_name -> weft.policy.v1alpha1.ExternalService
-	0,  // 52: weft.policy.v1alpha1.PolicyService.CreateRoute:input_type -> weft.policy.v1alpha1.CreateRouteRequest
-	2,  // 53: weft.policy.v1alpha1.PolicyService.UpdateRoute:input_type -> weft.policy.v1alpha1.UpdateRouteRequest
-	4,  // 54: weft.policy.v1alpha1.PolicyService.GetRoute:input_type -> weft.policy.v1alpha1.GetRouteRequest
-	6,  // 55: weft.policy.v1alpha1.PolicyService.ListRoutes:input_type -> weft.policy.v1alpha1.ListRoutesRequest
-	8,  // 56: weft.policy.v1alpha1.PolicyService.DeleteRoute:input_type -> weft.policy.v1alpha1.DeleteRouteRequest
-	10, // 57: weft.policy.v1alpha1.PolicyService.CreateAccessPolicy:input_type -> weft.policy.v1alpha1.CreateAccessPolicyRequest
-	12, // 58: weft.policy.v1alpha1.PolicyService.UpdateAccessPolicy:input_type -> weft.policy.v1alpha1.UpdateAccessPolicyRequest
-	14, // 59: weft.policy.v1alpha1.PolicyService.GetAccessPolicy:input_type -> weft.policy.v1alpha1.GetAccessPolicyRequest
-	16, // 60: weft.policy.v1alpha1.PolicyService.ListAccessPolicies:input_type -> weft.policy.v1alpha1.ListAccessPoliciesRequest
-	18, // 61: weft.policy.v1alpha1.PolicyService.DeleteAccessPolicy:input_type -> weft.policy.v1alpha1.DeleteAccessPolicyRequest
-	20, // 62: weft.policy.v1alpha1.PolicyService.CreateMeshConfig:input_type -> weft.policy.v1alpha1.CreateMeshConfigRequest
-	22, // 63: weft.policy.v1alpha1.PolicyService.UpdateMeshConfig:input_type -> weft.policy.v1alpha1.UpdateMeshConfigRequest
-	24, // 64: weft.policy.v1alpha1.PolicyService.GetMeshConfig:input_type -> weft.policy.v1alpha1.GetMeshConfigRequest
-	26, // 65: weft.policy.v1alpha1.PolicyService.ListMeshConfigs:input_type -> weft.policy.v1alpha1.ListMeshConfigsRequest
-	28, // 66: weft.policy.v1alpha1.PolicyService.DeleteMeshConfig:input_type -> weft.policy.v1alpha1.DeleteMeshConfigRequest
-	30, // 67: weft.policy.v1alpha1.PolicyService.CreateExternalService:input_type -> weft.policy.v1alpha1.CreateExternalServiceRequest
-	32, // 68: weft.policy.v1alpha1.PolicyService.UpdateExternalService:input_type -> weft.policy.v1alpha1.UpdateExternalServiceRequest
-	34, // 69: weft.policy.v1alpha1.PolicyService.GetExternalService:input_type -> weft.policy.v1alpha1.GetExternalServiceRequest
-	36, // 70: weft.policy.v1alpha1.PolicyService.ListExternalServices:input_type -> weft.policy.v1alpha1.ListExternalServicesRequest
-	38, // 71: weft.policy.v1alpha1.PolicyService.DeleteExternalService:input_type -> weft.policy.v1alpha1.DeleteExternalServiceRequest
-	40, // 72: weft.policy.v1alpha1.PolicyService.Watch:input_type -> weft.policy.v1alpha1.WatchRequest
-	1,  // 73: weft.policy.v1alpha1.PolicyService.CreateRoute:output_type -> weft.policy.v1alpha1.CreateRouteResponse
-	3,  // 74: weft.policy.v1alpha1.PolicyService.UpdateRoute:output_type -> weft.policy.v1alpha1.UpdateRouteResponse
-	5,  // 75: weft.policy.v1alpha1.PolicyService.GetRoute:output_type -> weft.policy.v1alpha1.GetRouteResponse
-	7,  // 76: weft.policy.v1alpha1.PolicyService.ListRoutes:output_type -> weft.policy.v1alpha1.ListRoutesResponse
-	9,  // 77: weft.policy.v1alpha1.PolicyService.DeleteRoute:output_type -> weft.policy.v1alpha1.DeleteRouteResponse
-	11, // 78: weft.policy.v1alpha1.PolicyService.CreateAccessPolicy:output_type -> weft.policy.v1alpha1.CreateAccessPolicyResponse
-	13, // 79: weft.policy.v1alpha1.PolicyService.UpdateAccessPolicy:output_type -> weft.policy.v1alpha1.UpdateAccessPolicyResponse
-	15, // 80: weft.policy.v1alpha1.PolicyService.GetAccessPolicy:output_type -> weft.policy.v1alpha1.GetAccessPolicyResponse
-	17, // 81: weft.policy.v1alpha1.PolicyService.ListAccessPolicies:output_type -> weft.policy.v1alpha1.ListAccessPoliciesResponse
-	19, // 82: weft.policy.v1alpha1.PolicyService.DeleteAccessPolicy:output_type -> weft.policy.v1alpha1.DeleteAccessPolicyResponse
-	21, // 83: weft.policy.v1alpha1.PolicyService.CreateMeshConfig:output_type -> weft.policy.v1alpha1.CreateMeshConfigResponse
-	23, // 84: weft.policy.v1alpha1.PolicyService.UpdateMeshConfig:output_type -> weft.policy.v1alpha1.UpdateMeshConfigResponse
-	25, // 85: weft.policy.v1alpha1.PolicyService.GetMeshConfig:output_type -> weft.policy.v1alpha1.GetMeshConfigResponse
-	27, // 86: weft.policy.v1alpha1.PolicyService.ListMeshConfigs:output_type -> weft.policy.v1alpha1.ListMeshConfigsResponse
-	29, // 87: weft.policy.v1alpha1.PolicyService.DeleteMeshConfig:output_type -> weft.policy.v1alpha1.DeleteMeshConfigResponse
-	31, // 88: weft.policy.v1alpha1.PolicyService.CreateExternalService:output_type -> weft.policy.v1alpha1.CreateExternalServiceResponse
-	33, // 89: weft.policy.v1alpha1.PolicyService.UpdateExternalService:output_type -> weft.policy.v1alpha1.UpdateExternalServiceResponse
-	35, // 90: weft.policy.v1alpha1.PolicyService.GetExternalService:output_type -> weft.policy.v1alpha1.GetExternalServiceResponse
-	37, // 91: weft.policy.v1alpha1.PolicyService.ListExternalServices:output_type -> weft.policy.v1alpha1.ListExternalServicesResponse
-	39, // 92: weft.policy.v1alpha1.PolicyService.DeleteExternalService:output_type -> weft.policy.v1alpha1.DeleteExternalServiceResponse
-	41, // 93: weft.policy.v1alpha1.PolicyService.Watch:output_type -> weft.policy.v1alpha1.WatchResponse
-	73, // [73:94] is the sub-list for method output_type
-	52, // [52:73] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	46, // 5: weft.policy.v1alpha1.UpdateRouteRequest.update_mask:type_name -> google.protobuf.FieldMask
+	43, // 6: weft.policy.v1alpha1.UpdateRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
+	44, // 7: weft.policy.v1alpha1.UpdateRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 8: weft.policy.v1alpha1.UpdateRouteResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	46, // 9: weft.policy.v1alpha1.GetRouteRequest.read_mask:type_name -> google.protobuf.FieldMask
+	43, // 10: weft.policy.v1alpha1.GetRouteResponse.route:type_name -> weft.policy.v1alpha1.Route
+	46, // 11: weft.policy.v1alpha1.ListRoutesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	43, // 12: weft.policy.v1alpha1.ListRoutesResponse.routes:type_name -> weft.policy.v1alpha1.Route
+	44, // 13: weft.policy.v1alpha1.DeleteRouteResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	47, // 14: weft.policy.v1alpha1.CreateAccessPolicyRequest.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	47, // 15: weft.policy.v1alpha1.CreateAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	44, // 16: weft.policy.v1alpha1.CreateAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 17: weft.policy.v1alpha1.CreateAccessPolicyResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	47, // 18: weft.policy.v1alpha1.UpdateAccessPolicyRequest.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	46, // 19: weft.policy.v1alpha1.UpdateAccessPolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	47, // 20: weft.policy.v1alpha1.UpdateAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	44, // 21: weft.policy.v1alpha1.UpdateAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 22: weft.policy.v1alpha1.UpdateAccessPolicyResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	46, // 23: weft.policy.v1alpha1.GetAccessPolicyRequest.read_mask:type_name -> google.protobuf.FieldMask
+	47, // 24: weft.policy.v1alpha1.GetAccessPolicyResponse.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	46, // 25: weft.policy.v1alpha1.ListAccessPoliciesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	47, // 26: weft.policy.v1alpha1.ListAccessPoliciesResponse.access_policies:type_name -> weft.policy.v1alpha1.AccessPolicy
+	44, // 27: weft.policy.v1alpha1.DeleteAccessPolicyResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	48, // 28: weft.policy.v1alpha1.CreateMeshConfigRequest.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	48, // 29: weft.policy.v1alpha1.CreateMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	44, // 30: weft.policy.v1alpha1.CreateMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 31: weft.policy.v1alpha1.CreateMeshConfigResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	48, // 32: weft.policy.v1alpha1.UpdateMeshConfigRequest.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	46, // 33: weft.policy.v1alpha1.UpdateMeshConfigRequest.update_mask:type_name -> google.protobuf.FieldMask
+	48, // 34: weft.policy.v1alpha1.UpdateMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	44, // 35: weft.policy.v1alpha1.UpdateMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 36: weft.policy.v1alpha1.UpdateMeshConfigResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	46, // 37: weft.policy.v1alpha1.GetMeshConfigRequest.read_mask:type_name -> google.protobuf.FieldMask
+	48, // 38: weft.policy.v1alpha1.GetMeshConfigResponse.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	46, // 39: weft.policy.v1alpha1.ListMeshConfigsRequest.read_mask:type_name -> google.protobuf.FieldMask
+	48, // 40: weft.policy.v1alpha1.ListMeshConfigsResponse.mesh_configs:type_name -> weft.policy.v1alpha1.MeshConfig
+	44, // 41: weft.policy.v1alpha1.DeleteMeshConfigResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	49, // 42: weft.policy.v1alpha1.CreateExternalServiceRequest.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	49, // 43: weft.policy.v1alpha1.CreateExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	44, // 44: weft.policy.v1alpha1.CreateExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 45: weft.policy.v1alpha1.CreateExternalServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	49, // 46: weft.policy.v1alpha1.UpdateExternalServiceRequest.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	46, // 47: weft.policy.v1alpha1.UpdateExternalServiceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	49, // 48: weft.policy.v1alpha1.UpdateExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	44, // 49: weft.policy.v1alpha1.UpdateExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	45, // 50: weft.policy.v1alpha1.UpdateExternalServiceResponse.warnings:type_name -> weft.type.v1alpha1.Warning
+	46, // 51: weft.policy.v1alpha1.GetExternalServiceRequest.read_mask:type_name -> google.protobuf.FieldMask
+	49, // 52: weft.policy.v1alpha1.GetExternalServiceResponse.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	46, // 53: weft.policy.v1alpha1.ListExternalServicesRequest.read_mask:type_name -> google.protobuf.FieldMask
+	49, // 54: weft.policy.v1alpha1.ListExternalServicesResponse.external_services:type_name -> weft.policy.v1alpha1.ExternalService
+	44, // 55: weft.policy.v1alpha1.DeleteExternalServiceResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	44, // 56: weft.policy.v1alpha1.WatchRequest.resume_from:type_name -> weft.type.v1alpha1.SourceRevision
+	42, // 57: weft.policy.v1alpha1.WatchResponse.changes:type_name -> weft.policy.v1alpha1.Change
+	44, // 58: weft.policy.v1alpha1.WatchResponse.revision:type_name -> weft.type.v1alpha1.SourceRevision
+	43, // 59: weft.policy.v1alpha1.Change.route:type_name -> weft.policy.v1alpha1.Route
+	47, // 60: weft.policy.v1alpha1.Change.access_policy:type_name -> weft.policy.v1alpha1.AccessPolicy
+	48, // 61: weft.policy.v1alpha1.Change.mesh_config:type_name -> weft.policy.v1alpha1.MeshConfig
+	50, // 62: weft.policy.v1alpha1.Change.removed:type_name -> weft.type.v1alpha1.ObjectRef
+	49, // 63: weft.policy.v1alpha1.Change.external_service:type_name -> weft.policy.v1alpha1.ExternalService
+	0,  // 64: weft.policy.v1alpha1.PolicyService.CreateRoute:input_type -> weft.policy.v1alpha1.CreateRouteRequest
+	2,  // 65: weft.policy.v1alpha1.PolicyService.UpdateRoute:input_type -> weft.policy.v1alpha1.UpdateRouteRequest
+	4,  // 66: weft.policy.v1alpha1.PolicyService.GetRoute:input_type -> weft.policy.v1alpha1.GetRouteRequest
+	6,  // 67: weft.policy.v1alpha1.PolicyService.ListRoutes:input_type -> weft.policy.v1alpha1.ListRoutesRequest
+	8,  // 68: weft.policy.v1alpha1.PolicyService.DeleteRoute:input_type -> weft.policy.v1alpha1.DeleteRouteRequest
+	10, // 69: weft.policy.v1alpha1.PolicyService.CreateAccessPolicy:input_type -> weft.policy.v1alpha1.CreateAccessPolicyRequest
+	12, // 70: weft.policy.v1alpha1.PolicyService.UpdateAccessPolicy:input_type -> weft.policy.v1alpha1.UpdateAccessPolicyRequest
+	14, // 71: weft.policy.v1alpha1.PolicyService.GetAccessPolicy:input_type -> weft.policy.v1alpha1.GetAccessPolicyRequest
+	16, // 72: weft.policy.v1alpha1.PolicyService.ListAccessPolicies:input_type -> weft.policy.v1alpha1.ListAccessPoliciesRequest
+	18, // 73: weft.policy.v1alpha1.PolicyService.DeleteAccessPolicy:input_type -> weft.policy.v1alpha1.DeleteAccessPolicyRequest
+	20, // 74: weft.policy.v1alpha1.PolicyService.CreateMeshConfig:input_type -> weft.policy.v1alpha1.CreateMeshConfigRequest
+	22, // 75: weft.policy.v1alpha1.PolicyService.UpdateMeshConfig:input_type -> weft.policy.v1alpha1.UpdateMeshConfigRequest
+	24, // 76: weft.policy.v1alpha1.PolicyService.GetMeshConfig:input_type -> weft.policy.v1alpha1.GetMeshConfigRequest
+	26, // 77: weft.policy.v1alpha1.PolicyService.ListMeshConfigs:input_type -> weft.policy.v1alpha1.ListMeshConfigsRequest
+	28, // 78: weft.policy.v1alpha1.PolicyService.DeleteMeshConfig:input_type -> weft.policy.v1alpha1.DeleteMeshConfigRequest
+	30, // 79: weft.policy.v1alpha1.PolicyService.CreateExternalService:input_type -> weft.policy.v1alpha1.CreateExternalServiceRequest
+	32, // 80: weft.policy.v1alpha1.PolicyService.UpdateExternalService:input_type -> weft.policy.v1alpha1.UpdateExternalServiceRequest
+	34, // 81: weft.policy.v1alpha1.PolicyService.GetExternalService:input_type -> weft.policy.v1alpha1.GetExternalServiceRequest
+	36, // 82: weft.policy.v1alpha1.PolicyService.ListExternalServices:input_type -> weft.policy.v1alpha1.ListExternalServicesRequest
+	38, // 83: weft.policy.v1alpha1.PolicyService.DeleteExternalService:input_type -> weft.policy.v1alpha1.DeleteExternalServiceRequest
+	40, // 84: weft.policy.v1alpha1.PolicyService.Watch:input_type -> weft.policy.v1alpha1.WatchRequest
+	1,  // 85: weft.policy.v1alpha1.PolicyService.CreateRoute:output_type -> weft.policy.v1alpha1.CreateRouteResponse
+	3,  // 86: weft.policy.v1alpha1.PolicyService.UpdateRoute:output_type -> weft.policy.v1alpha1.UpdateRouteResponse
+	5,  // 87: weft.policy.v1alpha1.PolicyService.GetRoute:output_type -> weft.policy.v1alpha1.GetRouteResponse
+	7,  // 88: weft.policy.v1alpha1.PolicyService.ListRoutes:output_type -> weft.policy.v1alpha1.ListRoutesResponse
+	9,  // 89: weft.policy.v1alpha1.PolicyService.DeleteRoute:output_type -> weft.policy.v1alpha1.DeleteRouteResponse
+	11, // 90: weft.policy.v1alpha1.PolicyService.CreateAccessPolicy:output_type -> weft.policy.v1alpha1.CreateAccessPolicyResponse
+	13, // 91: weft.policy.v1alpha1.PolicyService.UpdateAccessPolicy:output_type -> weft.policy.v1alpha1.UpdateAccessPolicyResponse
+	15, // 92: weft.policy.v1alpha1.PolicyService.GetAccessPolicy:output_type -> weft.policy.v1alpha1.GetAccessPolicyResponse
+	17, // 93: weft.policy.v1alpha1.PolicyService.ListAccessPolicies:output_type -> weft.policy.v1alpha1.ListAccessPoliciesResponse
+	19, // 94: weft.policy.v1alpha1.PolicyService.DeleteAccessPolicy:output_type -> weft.policy.v1alpha1.DeleteAccessPolicyResponse
+	21, // 95: weft.policy.v1alpha1.PolicyService.CreateMeshConfig:output_type -> weft.policy.v1alpha1.CreateMeshConfigResponse
+	23, // 96: weft.policy.v1alpha1.PolicyService.UpdateMeshConfig:output_type -> weft.policy.v1alpha1.UpdateMeshConfigResponse
+	25, // 97: weft.policy.v1alpha1.PolicyService.GetMeshConfig:output_type -> weft.policy.v1alpha1.GetMeshConfigResponse
+	27, // 98: weft.policy.v1alpha1.PolicyService.ListMeshConfigs:output_type -> weft.policy.v1alpha1.ListMeshConfigsResponse
+	29, // 99: weft.policy.v1alpha1.PolicyService.DeleteMeshConfig:output_type -> weft.policy.v1alpha1.DeleteMeshConfigResponse
+	31, // 100: weft.policy.v1alpha1.PolicyService.CreateExternalService:output_type -> weft.policy.v1alpha1.CreateExternalServiceResponse
+	33, // 101: weft.policy.v1alpha1.PolicyService.UpdateExternalService:output_type -> weft.policy.v1alpha1.UpdateExternalServiceResponse
+	35, // 102: weft.policy.v1alpha1.PolicyService.GetExternalService:output_type -> weft.policy.v1alpha1.GetExternalServiceResponse
+	37, // 103: weft.policy.v1alpha1.PolicyService.ListExternalServices:output_type -> weft.policy.v1alpha1.ListExternalServicesResponse
+	39, // 104: weft.policy.v1alpha1.PolicyService.DeleteExternalService:output_type -> weft.policy.v1alpha1.DeleteExternalServiceResponse
+	41, // 105: weft.policy.v1alpha1.PolicyService.Watch:output_type -> weft.policy.v1alpha1.WatchResponse
+	85, // [85:106] is the sub-list for method output_type
+	64, // [64:85] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_weft_policy_v1alpha1_service_proto_init() }

@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from weft.admin.v1alpha1 import audit_pb2 as weft_dot_admin_dot_v1alpha1_dot_audit__pb2
 from weft.config.v1alpha1 import convergence_pb2 as weft_dot_config_dot_v1alpha1_dot_convergence__pb2
 from weft.type.v1alpha1 import object_pb2 as weft_dot_type_dot_v1alpha1_dot_object__pb2
 from weft.type.v1alpha1 import revision_pb2 as weft_dot_type_dot_v1alpha1_dot_revision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weft/admin/v1alpha1/service.proto\x12\x13weft.admin.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&weft/config/v1alpha1/convergence.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"]\n\x0c\x41pplyRequest\x12\x1c\n\tmanifests\x18\x01 \x01(\tR\tmanifests\x12\x17\n\x07\x64ry_run\x18\x02 \x01(\x08R\x06\x64ryRun\x12\x16\n\x06strict\x18\x03 \x01(\x08R\x06strict\"\xcf\x01\n\rAppliedObject\x12\x35\n\x06object\x18\x01 \x01(\x0b\x32\x1d.weft.type.v1alpha1.ObjectRefR\x06object\x12\x38\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32 .weft.admin.v1alpha1.ApplyActionR\x06\x61\x63tion\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\x12\x14\n\x05\x65rror\x18\x04 \x01(\tR\x05\x65rror\"\x8f\x01\n\rApplyResponse\x12<\n\x07objects\x18\x01 \x03(\x0b\x32\".weft.admin.v1alpha1.AppliedObjectR\x07objects\x12@\n\trevisions\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\trevisions\"\x12\n\x10GetStatusRequest\"\x9e\x01\n\x0f\x43omponentStatus\x12\x1c\n\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x18\n\x07replica\x18\x02 \x01(\tR\x07replica\x12\x14\n\x05ready\x18\x03 \x01(\x08R\x05ready\x12\x18\n\x07message\x18\x04 \x01(\tR\x07message\x12#\n\rbuild_version\x18\x05 \x01(\tR\x0c\x62uildVersion\"\xa9\x03\n\x11GetStatusResponse\x12\x44\n\ncomponents\x18\x01 \x03(\x0b\x32$.weft.admin.v1alpha1.ComponentStatusR\ncomponents\x12?\n\x08sidecars\x18\x02 \x03(\x0b\x32#.weft.config.v1alpha1.SidecarStatusR\x08sidecars\x12>\n\x08\x63ompiled\x18\x03 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x08\x63ompiled\x12\x46\n\x11guaranteed_outage\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x10guaranteedOutage\x12)\n\x10limiting_sidecar\x18\x05 \x01(\tR\x0flimitingSidecar\x12!\n\x0ctrust_domain\x18\x06 \x01(\tR\x0btrustDomain\x12\x37\n\tread_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08readTime\"\x12\n\x10\x43heckMeshRequest\"\x90\x01\n\x07\x46inding\x12\x39\n\x08severity\x18\x01 \x01(\x0e\x32\x1d.weft.admin.v1alpha1.SeverityR\x08severity\x12\x18\n\x07subject\x18\x02 \x01(\tR\x07subject\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x16\n\x06remedy\x18\x04 \x01(\tR\x06remedy\"M\n\x11\x43heckMeshResponse\x12\x38\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1c.weft.admin.v1alpha1.FindingR\x08\x66indings*\x94\x01\n\x0b\x41pplyAction\x12\x1c\n\x18\x41PPLY_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PPLY_ACTION_CREATED\x10\x01\x12\x18\n\x14\x41PPLY_ACTION_UPDATED\x10\x02\x12\x1a\n\x16\x41PPLY_ACTION_UNCHANGED\x10\x03\x12\x17\n\x13\x41PPLY_ACTION_FAILED\x10\x04*_\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSEVERITY_OK\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x12\n\x0eSEVERITY_ERROR\x10\x03\x32\x96\x02\n\x0c\x41\x64minService\x12N\n\x05\x41pply\x12!.weft.admin.v1alpha1.ApplyRequest\x1a\".weft.admin.v1alpha1.ApplyResponse\x12Z\n\tGetStatus\x12%.weft.admin.v1alpha1.GetStatusRequest\x1a&.weft.admin.v1alpha1.GetStatusResponse\x12Z\n\tCheckMesh\x12%.weft.admin.v1alpha1.CheckMeshRequest\x1a&.weft.admin.v1alpha1.CheckMeshResponseB;Z9github.com/weft-mesh/weft/gen/weft/admin/v1alpha1;adminpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weft/admin/v1alpha1/service.proto\x12\x13weft.admin.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fweft/admin/v1alpha1/audit.proto\x1a&weft/config/v1alpha1/convergence.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"]\n\x0c\x41pplyRequest\x12\x1c\n\tmanifests\x18\x01 \x01(\tR\tmanifests\x12\x17\n\x07\x64ry_run\x18\x02 \x01(\x08R\x06\x64ryRun\x12\x16\n\x06strict\x18\x03 \x01(\x08R\x06strict\"\xcf\x01\n\rAppliedObject\x12\x35\n\x06object\x18\x01 \x01(\x0b\x32\x1d.weft.type.v1alpha1.ObjectRefR\x06object\x12\x38\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32 .weft.admin.v1alpha1.ApplyActionR\x06\x61\x63tion\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\x12\x14\n\x05\x65rror\x18\x04 \x01(\tR\x05\x65rror\"\x8f\x01\n\rApplyResponse\x12<\n\x07objects\x18\x01 \x03(\x0b\x32\".weft.admin.v1alpha1.AppliedObjectR\x07objects\x12@\n\trevisions\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\trevisions\"\x12\n\x10GetStatusRequest\"\x9e\x01\n\x0f\x43omponentStatus\x12\x1c\n\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x18\n\x07replica\x18\x02 \x01(\tR\x07replica\x12\x14\n\x05ready\x18\x03 \x01(\x08R\x05ready\x12\x18\n\x07message\x18\x04 \x01(\tR\x07message\x12#\n\rbuild_version\x18\x05 \x01(\tR\x0c\x62uildVersion\"\xa9\x03\n\x11GetStatusResponse\x12\x44\n\ncomponents\x18\x01 \x03(\x0b\x32$.weft.admin.v1alpha1.ComponentStatusR\ncomponents\x12?\n\x08sidecars\x18\x02 \x03(\x0b\x32#.weft.config.v1alpha1.SidecarStatusR\x08sidecars\x12>\n\x08\x63ompiled\x18\x03 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x08\x63ompiled\x12\x46\n\x11guaranteed_outage\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x10guaranteedOutage\x12)\n\x10limiting_sidecar\x18\x05 \x01(\tR\x0flimitingSidecar\x12!\n\x0ctrust_domain\x18\x06 \x01(\tR\x0btrustDomain\x12\x37\n\tread_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08readTime\"\x12\n\x10\x43heckMeshRequest\"\x90\x01\n\x07\x46inding\x12\x39\n\x08severity\x18\x01 \x01(\x0e\x32\x1d.weft.admin.v1alpha1.SeverityR\x08severity\x12\x18\n\x07subject\x18\x02 \x01(\tR\x07subject\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x16\n\x06remedy\x18\x04 \x01(\tR\x06remedy\"M\n\x11\x43heckMeshResponse\x12\x38\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1c.weft.admin.v1alpha1.FindingR\x08\x66indings*\x94\x01\n\x0b\x41pplyAction\x12\x1c\n\x18\x41PPLY_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PPLY_ACTION_CREATED\x10\x01\x12\x18\n\x14\x41PPLY_ACTION_UPDATED\x10\x02\x12\x1a\n\x16\x41PPLY_ACTION_UNCHANGED\x10\x03\x12\x17\n\x13\x41PPLY_ACTION_FAILED\x10\x04*_\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSEVERITY_OK\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x12\n\x0eSEVERITY_ERROR\x10\x03\x32\xca\x04\n\x0c\x41\x64minService\x12N\n\x05\x41pply\x12!.weft.admin.v1alpha1.ApplyRequest\x1a\".weft.admin.v1alpha1.ApplyResponse\x12Z\n\tGetStatus\x12%.weft.admin.v1alpha1.GetStatusRequest\x1a&.weft.admin.v1alpha1.GetStatusResponse\x12Z\n\tCheckMesh\x12%.weft.admin.v1alpha1.CheckMeshRequest\x1a&.weft.admin.v1alpha1.CheckMeshResponse\x12l\n\x0fListAuditEvents\x12+.weft.admin.v1alpha1.ListAuditEventsRequest\x1a,.weft.admin.v1alpha1.ListAuditEventsResponse\x12q\n\x10WatchAuditEvents\x12,.weft.admin.v1alpha1.WatchAuditEventsRequest\x1a-.weft.admin.v1alpha1.WatchAuditEventsResponse0\x01\x12Q\n\x06WhoAmI\x12\".weft.admin.v1alpha1.WhoAmIRequest\x1a#.weft.admin.v1alpha1.WhoAmIResponseB;Z9github.com/weft-mesh/weft/gen/weft/admin/v1alpha1;adminpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +38,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weft.admin.v1alpha1.service
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z9github.com/weft-mesh/weft/gen/weft/admin/v1alpha1;adminpb'
-  _globals['_APPLYACTION']._serialized_start=1538
-  _globals['_APPLYACTION']._serialized_end=1686
-  _globals['_SEVERITY']._serialized_start=1688
-  _globals['_SEVERITY']._serialized_end=1783
-  _globals['_APPLYREQUEST']._serialized_start=231
-  _globals['_APPLYREQUEST']._serialized_end=324
-  _globals['_APPLIEDOBJECT']._serialized_start=327
-  _globals['_APPLIEDOBJECT']._serialized_end=534
-  _globals['_APPLYRESPONSE']._serialized_start=537
-  _globals['_APPLYRESPONSE']._serialized_end=680
-  _globals['_GETSTATUSREQUEST']._serialized_start=682
-  _globals['_GETSTATUSREQUEST']._serialized_end=700
-  _globals['_COMPONENTSTATUS']._serialized_start=703
-  _globals['_COMPONENTSTATUS']._serialized_end=861
-  _globals['_GETSTATUSRESPONSE']._serialized_start=864
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1289
-  _globals['_CHECKMESHREQUEST']._serialized_start=1291
-  _globals['_CHECKMESHREQUEST']._serialized_end=1309
-  _globals['_FINDING']._serialized_start=1312
-  _globals['_FINDING']._serialized_end=1456
-  _globals['_CHECKMESHRESPONSE']._serialized_start=1458
-  _globals['_CHECKMESHRESPONSE']._serialized_end=1535
-  _globals['_ADMINSERVICE']._serialized_start=1786
-  _globals['_ADMINSERVICE']._serialized_end=2064
+  _globals['_APPLYACTION']._serialized_start=1571
+  _globals['_APPLYACTION']._serialized_end=1719
+  _globals['_SEVERITY']._serialized_start=1721
+  _globals['_SEVERITY']._serialized_end=1816
+  _globals['_APPLYREQUEST']._serialized_start=264
+  _globals['_APPLYREQUEST']._serialized_end=357
+  _globals['_APPLIEDOBJECT']._serialized_start=360
+  _globals['_APPLIEDOBJECT']._serialized_end=567
+  _globals['_APPLYRESPONSE']._serialized_start=570
+  _globals['_APPLYRESPONSE']._serialized_end=713
+  _globals['_GETSTATUSREQUEST']._serialized_start=715
+  _globals['_GETSTATUSREQUEST']._serialized_end=733
+  _globals['_COMPONENTSTATUS']._serialized_start=736
+  _globals['_COMPONENTSTATUS']._serialized_end=894
+  _globals['_GETSTATUSRESPONSE']._serialized_start=897
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1322
+  _globals['_CHECKMESHREQUEST']._serialized_start=1324
+  _globals['_CHECKMESHREQUEST']._serialized_end=1342
+  _globals['_FINDING']._serialized_start=1345
+  _globals['_FINDING']._serialized_end=1489
+  _globals['_CHECKMESHRESPONSE']._serialized_start=1491
+  _globals['_CHECKMESHRESPONSE']._serialized_end=1568
+  _globals['_ADMINSERVICE']._serialized_start=1819
+  _globals['_ADMINSERVICE']._serialized_end=2405
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from weft.admin.v1alpha1 import audit_pb2 as weft_dot_admin_dot_v1alpha1_dot_audit__pb2
 from weft.admin.v1alpha1 import service_pb2 as weft_dot_admin_dot_v1alpha1_dot_service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -26,8 +27,18 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
-    administrator's bearer token in the `authorization` header.
+    """AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+
+    Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+    certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+    PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+    namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+
+    A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+    the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+    INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+    DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+    so.
     """
 
     def __init__(self, channel):
@@ -51,11 +62,36 @@ class AdminServiceStub:
                 request_serializer=weft_dot_admin_dot_v1alpha1_dot_service__pb2.CheckMeshRequest.SerializeToString,
                 response_deserializer=weft_dot_admin_dot_v1alpha1_dot_service__pb2.CheckMeshResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/weft.admin.v1alpha1.AdminService/ListAuditEvents',
+                request_serializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
+        self.WatchAuditEvents = channel.unary_stream(
+                '/weft.admin.v1alpha1.AdminService/WatchAuditEvents',
+                request_serializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WatchAuditEventsRequest.SerializeToString,
+                response_deserializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WatchAuditEventsResponse.FromString,
+                _registered_method=True)
+        self.WhoAmI = channel.unary_unary(
+                '/weft.admin.v1alpha1.AdminService/WhoAmI',
+                request_serializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WhoAmIRequest.SerializeToString,
+                response_deserializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WhoAmIResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
-    """AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
-    administrator's bearer token in the `authorization` header.
+    """AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+
+    Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+    certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+    PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+    namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+
+    A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+    the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+    INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+    DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+    so.
     """
 
     def Apply(self, request, context):
@@ -81,6 +117,29 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEvents(self, request, context):
+        """ListAuditEvents reads what was changed, and what was refused, oldest first. Callers see what is about namespaces of
+        theirs only; what is about none, such as tokens, is seen by those with a role in every namespace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAuditEvents(self, request, context):
+        """WatchAuditEvents sends those of the past that are wanted, then each one as it is written by any replica. On disconnect
+        the client asks again with `since` of the last event that it has, and drops what it has already by request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhoAmI(self, request, context):
+        """WhoAmI says who the caller is and what it may do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +158,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=weft_dot_admin_dot_v1alpha1_dot_service__pb2.CheckMeshRequest.FromString,
                     response_serializer=weft_dot_admin_dot_v1alpha1_dot_service__pb2.CheckMeshResponse.SerializeToString,
             ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
+            'WatchAuditEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAuditEvents,
+                    request_deserializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WatchAuditEventsRequest.FromString,
+                    response_serializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WatchAuditEventsResponse.SerializeToString,
+            ),
+            'WhoAmI': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoAmI,
+                    request_deserializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WhoAmIRequest.FromString,
+                    response_serializer=weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WhoAmIResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'weft.admin.v1alpha1.AdminService', rpc_method_handlers)
@@ -108,8 +182,18 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
-    administrator's bearer token in the `authorization` header.
+    """AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+
+    Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+    certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+    PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+    namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+
+    A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+    the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+    INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+    DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+    so.
     """
 
     @staticmethod
@@ -183,6 +267,87 @@ class AdminService:
             '/weft.admin.v1alpha1.AdminService/CheckMesh',
             weft_dot_admin_dot_v1alpha1_dot_service__pb2.CheckMeshRequest.SerializeToString,
             weft_dot_admin_dot_v1alpha1_dot_service__pb2.CheckMeshResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.admin.v1alpha1.AdminService/ListAuditEvents',
+            weft_dot_admin_dot_v1alpha1_dot_audit__pb2.ListAuditEventsRequest.SerializeToString,
+            weft_dot_admin_dot_v1alpha1_dot_audit__pb2.ListAuditEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/weft.admin.v1alpha1.AdminService/WatchAuditEvents',
+            weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WatchAuditEventsRequest.SerializeToString,
+            weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WatchAuditEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoAmI(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.admin.v1alpha1.AdminService/WhoAmI',
+            weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WhoAmIRequest.SerializeToString,
+            weft_dot_admin_dot_v1alpha1_dot_audit__pb2.WhoAmIResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Package weft.admin.v1alpha1 is the door for people and programs: what joins the 
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from weft.admin.v1alpha1 import audit_pb2 as _audit_pb2
 from weft.admin.v1alpha1 import service_pb2 as _service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -27,8 +28,18 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
-    administrator's bearer token in the `authorization` header.
+    """AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+
+    Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+    certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+    PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+    namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+
+    A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+    the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+    INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+    DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+    so.
     """
 
     @_typing.overload
@@ -44,11 +55,31 @@ class AdminServiceStub:
     """GetStatus says how every component and sidecar is."""
     CheckMesh: _grpc.UnaryUnaryMultiCallable[_service_pb2.CheckMeshRequest, _service_pb2.CheckMeshResponse]
     """CheckMesh looks for what is wrong or will go wrong, and says how to mend it."""
+    ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]
+    """ListAuditEvents reads what was changed, and what was refused, oldest first. Callers see what is about namespaces of
+    theirs only; what is about none, such as tokens, is seen by those with a role in every namespace.
+    """
+    WatchAuditEvents: _grpc.UnaryStreamMultiCallable[_audit_pb2.WatchAuditEventsRequest, _audit_pb2.WatchAuditEventsResponse]
+    """WatchAuditEvents sends those of the past that are wanted, then each one as it is written by any replica. On disconnect
+    the client asks again with `since` of the last event that it has, and drops what it has already by request_id.
+    """
+    WhoAmI: _grpc.UnaryUnaryMultiCallable[_audit_pb2.WhoAmIRequest, _audit_pb2.WhoAmIResponse]
+    """WhoAmI says who the caller is and what it may do."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
-    administrator's bearer token in the `authorization` header.
+    """AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+
+    Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+    certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+    PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+    namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+
+    A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+    the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+    INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+    DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+    so.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -61,10 +92,30 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """GetStatus says how every component and sidecar is."""
     CheckMesh: _aio.UnaryUnaryMultiCallable[_service_pb2.CheckMeshRequest, _service_pb2.CheckMeshResponse]  # type: ignore[assignment]
     """CheckMesh looks for what is wrong or will go wrong, and says how to mend it."""
+    ListAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
+    """ListAuditEvents reads what was changed, and what was refused, oldest first. Callers see what is about namespaces of
+    theirs only; what is about none, such as tokens, is seen by those with a role in every namespace.
+    """
+    WatchAuditEvents: _aio.UnaryStreamMultiCallable[_audit_pb2.WatchAuditEventsRequest, _audit_pb2.WatchAuditEventsResponse]  # type: ignore[assignment]
+    """WatchAuditEvents sends those of the past that are wanted, then each one as it is written by any replica. On disconnect
+    the client asks again with `since` of the last event that it has, and drops what it has already by request_id.
+    """
+    WhoAmI: _aio.UnaryUnaryMultiCallable[_audit_pb2.WhoAmIRequest, _audit_pb2.WhoAmIResponse]  # type: ignore[assignment]
+    """WhoAmI says who the caller is and what it may do."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
-    administrator's bearer token in the `authorization` header.
+    """AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+
+    Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+    certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+    PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+    namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+
+    A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+    the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+    INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+    DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+    so.
     """
 
     @_abc_1.abstractmethod
@@ -93,5 +144,33 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.CheckMeshResponse, _abc.Awaitable[_service_pb2.CheckMeshResponse]]:
         """CheckMesh looks for what is wrong or will go wrong, and says how to mend it."""
+
+    @_abc_1.abstractmethod
+    def ListAuditEvents(
+        self,
+        request: _audit_pb2.ListAuditEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListAuditEventsResponse, _abc.Awaitable[_audit_pb2.ListAuditEventsResponse]]:
+        """ListAuditEvents reads what was changed, and what was refused, oldest first. Callers see what is about namespaces of
+        theirs only; what is about none, such as tokens, is seen by those with a role in every namespace.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchAuditEvents(
+        self,
+        request: _audit_pb2.WatchAuditEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_audit_pb2.WatchAuditEventsResponse], _abc.AsyncIterator[_audit_pb2.WatchAuditEventsResponse]]:
+        """WatchAuditEvents sends those of the past that are wanted, then each one as it is written by any replica. On disconnect
+        the client asks again with `since` of the last event that it has, and drops what it has already by request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def WhoAmI(
+        self,
+        request: _audit_pb2.WhoAmIRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.WhoAmIResponse, _abc.Awaitable[_audit_pb2.WhoAmIResponse]]:
+        """WhoAmI says who the caller is and what it may do."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

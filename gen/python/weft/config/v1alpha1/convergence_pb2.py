@@ -28,7 +28,7 @@ from weft.config.v1alpha1 import config_pb2 as weft_dot_config_dot_v1alpha1_dot_
 from weft.type.v1alpha1 import revision_pb2 as weft_dot_type_dot_v1alpha1_dot_revision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&weft/config/v1alpha1/convergence.proto\x12\x14weft.config.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!weft/config/v1alpha1/config.proto\x1a!weft/type/v1alpha1/revision.proto\"r\n\x15GetConvergenceRequest\x12:\n\x06target\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x06target\x12\x1d\n\nlocal_only\x18\x02 \x01(\x08R\tlocalOnly\"]\n\x16GetConvergenceResponse\x12\x43\n\x0b\x63onvergence\x18\x01 \x01(\x0b\x32!.weft.config.v1alpha1.ConvergenceR\x0b\x63onvergence\"U\n\x17WatchConvergenceRequest\x12:\n\x06target\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x06target\"_\n\x18WatchConvergenceResponse\x12\x43\n\x0b\x63onvergence\x18\x01 \x01(\x0b\x32!.weft.config.v1alpha1.ConvergenceR\x0b\x63onvergence\"\xc6\x02\n\x0b\x43onvergence\x12\x1c\n\tconverged\x18\x01 \x01(\x08R\tconverged\x12\x1c\n\tcompiling\x18\x02 \x01(\x08R\tcompiling\x12\x1a\n\x08\x61\x66\x66\x65\x63ted\x18\x03 \x01(\rR\x08\x61\x66\x66\x65\x63ted\x12\x18\n\x07\x61pplied\x18\x04 \x01(\rR\x07\x61pplied\x12\x16\n\x06\x62\x65hind\x18\x05 \x03(\tR\x06\x62\x65hind\x12\x12\n\x04\x61way\x18\x06 \x03(\tR\x04\x61way\x12\x37\n\x07refused\x18\x07 \x03(\x0b\x32\x1d.weft.config.v1alpha1.RefusalR\x07refused\x12\x31\n\x14unreachable_replicas\x18\x08 \x03(\tR\x13unreachableReplicas\x12-\n\x04took\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationR\x04took\"U\n\x07Refusal\x12\x18\n\x07sidecar\x18\x01 \x01(\tR\x07sidecar\x12\x30\n\x05nacks\x18\x02 \x03(\x0b\x32\x1a.weft.config.v1alpha1.NackR\x05nacks\"4\n\x13ListSidecarsRequest\x12\x1d\n\nlocal_only\x18\x01 \x01(\x08R\tlocalOnly\"\xca\x01\n\x14ListSidecarsResponse\x12?\n\x08sidecars\x18\x01 \x03(\x0b\x32#.weft.config.v1alpha1.SidecarStatusR\x08sidecars\x12>\n\x08\x63ompiled\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x08\x63ompiled\x12\x31\n\x14unreachable_replicas\x18\x03 \x03(\tR\x13unreachableReplicas\"\xec\x03\n\rSidecarStatus\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1a\n\x08workload\x18\x02 \x01(\tR\x08workload\x12\x1b\n\tspiffe_id\x18\x03 \x01(\tR\x08spiffeId\x12\x1c\n\tconnected\x18\x04 \x01(\x08R\tconnected\x12\x18\n\x07replica\x18\x05 \x01(\tR\x07replica\x12<\n\x07\x61pplied\x18\x06 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x07\x61pplied\x12\x16\n\x06\x62\x65hind\x18\x07 \x01(\x08R\x06\x62\x65hind\x12\x30\n\x05nacks\x18\x08 \x03(\x0b\x32\x1a.weft.config.v1alpha1.NackR\x05nacks\x12\x44\n\x10svid_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0esvidExpireTime\x12#\n\rbuild_version\x18\n \x01(\tR\x0c\x62uildVersion\x12=\n\x0c\x63onnect_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63onnectTime\x12\x1a\n\x08services\x18\x0c \x03(\tR\x08services2\xdd\x02\n\x12\x43onvergenceService\x12k\n\x0eGetConvergence\x12+.weft.config.v1alpha1.GetConvergenceRequest\x1a,.weft.config.v1alpha1.GetConvergenceResponse\x12s\n\x10WatchConvergence\x12-.weft.config.v1alpha1.WatchConvergenceRequest\x1a..weft.config.v1alpha1.WatchConvergenceResponse0\x01\x12\x65\n\x0cListSidecars\x12).weft.config.v1alpha1.ListSidecarsRequest\x1a*.weft.config.v1alpha1.ListSidecarsResponseB=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&weft/config/v1alpha1/convergence.proto\x12\x14weft.config.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!weft/config/v1alpha1/config.proto\x1a!weft/type/v1alpha1/revision.proto\"r\n\x15GetConvergenceRequest\x12:\n\x06target\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x06target\x12\x1d\n\nlocal_only\x18\x02 \x01(\x08R\tlocalOnly\"{\n\x16GetConvergenceResponse\x12\x43\n\x0b\x63onvergence\x18\x01 \x01(\x0b\x32!.weft.config.v1alpha1.ConvergenceR\x0b\x63onvergence\x12\x1c\n\tconnected\x18\x02 \x03(\tR\tconnected\"U\n\x17WatchConvergenceRequest\x12:\n\x06target\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x06target\"_\n\x18WatchConvergenceResponse\x12\x43\n\x0b\x63onvergence\x18\x01 \x01(\x0b\x32!.weft.config.v1alpha1.ConvergenceR\x0b\x63onvergence\"\xc6\x02\n\x0b\x43onvergence\x12\x1c\n\tconverged\x18\x01 \x01(\x08R\tconverged\x12\x1c\n\tcompiling\x18\x02 \x01(\x08R\tcompiling\x12\x1a\n\x08\x61\x66\x66\x65\x63ted\x18\x03 \x01(\rR\x08\x61\x66\x66\x65\x63ted\x12\x18\n\x07\x61pplied\x18\x04 \x01(\rR\x07\x61pplied\x12\x16\n\x06\x62\x65hind\x18\x05 \x03(\tR\x06\x62\x65hind\x12\x12\n\x04\x61way\x18\x06 \x03(\tR\x04\x61way\x12\x37\n\x07refused\x18\x07 \x03(\x0b\x32\x1d.weft.config.v1alpha1.RefusalR\x07refused\x12\x31\n\x14unreachable_replicas\x18\x08 \x03(\tR\x13unreachableReplicas\x12-\n\x04took\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationR\x04took\"U\n\x07Refusal\x12\x18\n\x07sidecar\x18\x01 \x01(\tR\x07sidecar\x12\x30\n\x05nacks\x18\x02 \x03(\x0b\x32\x1a.weft.config.v1alpha1.NackR\x05nacks\"4\n\x13ListSidecarsRequest\x12\x1d\n\nlocal_only\x18\x01 \x01(\x08R\tlocalOnly\"\xca\x01\n\x14ListSidecarsResponse\x12?\n\x08sidecars\x18\x01 \x03(\x0b\x32#.weft.config.v1alpha1.SidecarStatusR\x08sidecars\x12>\n\x08\x63ompiled\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x08\x63ompiled\x12\x31\n\x14unreachable_replicas\x18\x03 \x03(\tR\x13unreachableReplicas\"\xec\x03\n\rSidecarStatus\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1a\n\x08workload\x18\x02 \x01(\tR\x08workload\x12\x1b\n\tspiffe_id\x18\x03 \x01(\tR\x08spiffeId\x12\x1c\n\tconnected\x18\x04 \x01(\x08R\tconnected\x12\x18\n\x07replica\x18\x05 \x01(\tR\x07replica\x12<\n\x07\x61pplied\x18\x06 \x01(\x0b\x32\".weft.type.v1alpha1.RevisionVectorR\x07\x61pplied\x12\x16\n\x06\x62\x65hind\x18\x07 \x01(\x08R\x06\x62\x65hind\x12\x30\n\x05nacks\x18\x08 \x03(\x0b\x32\x1a.weft.config.v1alpha1.NackR\x05nacks\x12\x44\n\x10svid_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0esvidExpireTime\x12#\n\rbuild_version\x18\n \x01(\tR\x0c\x62uildVersion\x12=\n\x0c\x63onnect_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63onnectTime\x12\x1a\n\x08services\x18\x0c \x03(\tR\x08services2\xdd\x02\n\x12\x43onvergenceService\x12k\n\x0eGetConvergence\x12+.weft.config.v1alpha1.GetConvergenceRequest\x1a,.weft.config.v1alpha1.GetConvergenceResponse\x12s\n\x10WatchConvergence\x12-.weft.config.v1alpha1.WatchConvergenceRequest\x1a..weft.config.v1alpha1.WatchConvergenceResponse0\x01\x12\x65\n\x0cListSidecars\x12).weft.config.v1alpha1.ListSidecarsRequest\x1a*.weft.config.v1alpha1.ListSidecarsResponseB=Z;github.com/weft-mesh/weft/gen/weft/config/v1alpha1;configpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,21 +39,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONVERGENCEREQUEST']._serialized_start=199
   _globals['_GETCONVERGENCEREQUEST']._serialized_end=313
   _globals['_GETCONVERGENCERESPONSE']._serialized_start=315
-  _globals['_GETCONVERGENCERESPONSE']._serialized_end=408
-  _globals['_WATCHCONVERGENCEREQUEST']._serialized_start=410
-  _globals['_WATCHCONVERGENCEREQUEST']._serialized_end=495
-  _globals['_WATCHCONVERGENCERESPONSE']._serialized_start=497
-  _globals['_WATCHCONVERGENCERESPONSE']._serialized_end=592
-  _globals['_CONVERGENCE']._serialized_start=595
-  _globals['_CONVERGENCE']._serialized_end=921
-  _globals['_REFUSAL']._serialized_start=923
-  _globals['_REFUSAL']._serialized_end=1008
-  _globals['_LISTSIDECARSREQUEST']._serialized_start=1010
-  _globals['_LISTSIDECARSREQUEST']._serialized_end=1062
-  _globals['_LISTSIDECARSRESPONSE']._serialized_start=1065
-  _globals['_LISTSIDECARSRESPONSE']._serialized_end=1267
-  _globals['_SIDECARSTATUS']._serialized_start=1270
-  _globals['_SIDECARSTATUS']._serialized_end=1762
-  _globals['_CONVERGENCESERVICE']._serialized_start=1765
-  _globals['_CONVERGENCESERVICE']._serialized_end=2114
+  _globals['_GETCONVERGENCERESPONSE']._serialized_end=438
+  _globals['_WATCHCONVERGENCEREQUEST']._serialized_start=440
+  _globals['_WATCHCONVERGENCEREQUEST']._serialized_end=525
+  _globals['_WATCHCONVERGENCERESPONSE']._serialized_start=527
+  _globals['_WATCHCONVERGENCERESPONSE']._serialized_end=622
+  _globals['_CONVERGENCE']._serialized_start=625
+  _globals['_CONVERGENCE']._serialized_end=951
+  _globals['_REFUSAL']._serialized_start=953
+  _globals['_REFUSAL']._serialized_end=1038
+  _globals['_LISTSIDECARSREQUEST']._serialized_start=1040
+  _globals['_LISTSIDECARSREQUEST']._serialized_end=1092
+  _globals['_LISTSIDECARSRESPONSE']._serialized_start=1095
+  _globals['_LISTSIDECARSRESPONSE']._serialized_end=1297
+  _globals['_SIDECARSTATUS']._serialized_start=1300
+  _globals['_SIDECARSTATUS']._serialized_end=1792
+  _globals['_CONVERGENCESERVICE']._serialized_start=1795
+  _globals['_CONVERGENCESERVICE']._serialized_end=2144
 # @@protoc_insertion_point(module_scope)

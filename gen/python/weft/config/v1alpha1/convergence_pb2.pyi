@@ -57,18 +57,26 @@ class GetConvergenceResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONVERGENCE_FIELD_NUMBER: _builtins.int
+    CONNECTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def convergence(self) -> Global___Convergence:
         """The comparison."""
+
+    @_builtins.property
+    def connected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With local_only: every sidecar that has a stream at this replica, in no order. Whoever joins the answers of all replicas
+        takes them out of `away`.
+        """
 
     def __init__(
         self,
         *,
         convergence: Global___Convergence | None = ...,
+        connected: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["convergence", b"convergence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["convergence", b"convergence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "convergence", b"convergence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from weft.discovery.v1alpha1 import catalogue_pb2 as weft_dot_discovery_dot_v1alpha1_dot_catalogue__pb2
 from weft.type.v1alpha1 import object_pb2 as weft_dot_type_dot_v1alpha1_dot_object__pb2
 from weft.type.v1alpha1 import revision_pb2 as weft_dot_type_dot_v1alpha1_dot_revision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%weft/discovery/v1alpha1/service.proto\x12\x17weft.discovery.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\'weft/discovery/v1alpha1/catalogue.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"w\n\x14\x43reateServiceRequest\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\x12#\n\rvalidate_only\x18\x02 \x01(\x08R\x0cvalidateOnly\"\xcc\x01\n\x15\x43reateServiceResponse\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\"w\n\x14UpdateServiceRequest\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\x12#\n\rvalidate_only\x18\x02 \x01(\x08R\x0cvalidateOnly\"\xcc\x01\n\x15UpdateServiceResponse\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\"E\n\x11GetServiceRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"P\n\x12GetServiceResponse\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\"o\n\x13ListServicesRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"|\n\x14ListServicesResponse\x12<\n\x08services\x18\x01 \x03(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x08services\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\\\n\x14\x44\x65leteServiceRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\"W\n\x15\x44\x65leteServiceResponse\x12>\n\x08revision\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"{\n\x15\x43reateWorkloadRequest\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12#\n\rvalidate_only\x18\x02 \x01(\x08R\x0cvalidateOnly\"\xd0\x01\n\x16\x43reateWorkloadResponse\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\"{\n\x15UpdateWorkloadRequest\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12#\n\rvalidate_only\x18\x02 \x01(\x08R\x0cvalidateOnly\"\xd0\x01\n\x16UpdateWorkloadResponse\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\"F\n\x12GetWorkloadRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"T\n\x13GetWorkloadResponse\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\"p\n\x14ListWorkloadsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"\x80\x01\n\x15ListWorkloadsResponse\x12?\n\tworkloads\x18\x01 \x03(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\tworkloads\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"]\n\x15\x44\x65leteWorkloadRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\"X\n\x16\x44\x65leteWorkloadResponse\x12>\n\x08revision\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"N\n\x14ListEndpointsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n\x07service\x18\x02 \x01(\tR\x07service\"\x98\x01\n\x15ListEndpointsResponse\x12?\n\tendpoints\x18\x01 \x03(\x0b\x32!.weft.discovery.v1alpha1.EndpointR\tendpoints\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"\xa1\x01\n\x0fRegisterRequest\x12?\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadH\x00R\x08workload\x12\x42\n\theartbeat\x18\x02 \x01(\x0b\x32\".weft.discovery.v1alpha1.HeartbeatH\x00R\theartbeatB\t\n\x07request\"\x0b\n\tHeartbeat\"\x8c\x02\n\x10RegisterResponse\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12H\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12/\n\x05lease\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x05lease\"\'\n\x11\x44\x65registerRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"T\n\x12\x44\x65registerResponse\x12>\n\x08revision\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"S\n\x0cWatchRequest\x12\x43\n\x0bresume_from\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\nresumeFrom\"\xbc\x01\n\rWatchResponse\x12\x14\n\x05reset\x18\x01 \x01(\x08R\x05reset\x12\x39\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1f.weft.discovery.v1alpha1.ChangeR\x07\x63hanges\x12\x1a\n\x08\x63omplete\x18\x03 \x01(\x08R\x08\x63omplete\x12>\n\x08revision\x18\x04 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"\xcc\x01\n\x06\x43hange\x12<\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceH\x00R\x07service\x12?\n\x08workload\x18\x02 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadH\x00R\x08workload\x12\x39\n\x07removed\x18\x03 \x01(\x0b\x32\x1d.weft.type.v1alpha1.ObjectRefH\x00R\x07removedB\x08\n\x06object2\xff\x0b\n\x10\x44iscoveryService\x12n\n\rCreateService\x12-.weft.discovery.v1alpha1.CreateServiceRequest\x1a..weft.discovery.v1alpha1.CreateServiceResponse\x12n\n\rUpdateService\x12-.weft.discovery.v1alpha1.UpdateServiceRequest\x1a..weft.discovery.v1alpha1.UpdateServiceResponse\x12\x65\n\nGetService\x12*.weft.discovery.v1alpha1.GetServiceRequest\x1a+.weft.discovery.v1alpha1.GetServiceResponse\x12k\n\x0cListServices\x12,.weft.discovery.v1alpha1.ListServicesRequest\x1a-.weft.discovery.v1alpha1.ListServicesResponse\x12n\n\rDeleteService\x12-.weft.discovery.v1alpha1.DeleteServiceRequest\x1a..weft.discovery.v1alpha1.DeleteServiceResponse\x12q\n\x0e\x43reateWorkload\x12..weft.discovery.v1alpha1.CreateWorkloadRequest\x1a/.weft.discovery.v1alpha1.CreateWorkloadResponse\x12q\n\x0eUpdateWorkload\x12..weft.discovery.v1alpha1.UpdateWorkloadRequest\x1a/.weft.discovery.v1alpha1.UpdateWorkloadResponse\x12h\n\x0bGetWorkload\x12+.weft.discovery.v1alpha1.GetWorkloadRequest\x1a,.weft.discovery.v1alpha1.GetWorkloadResponse\x12n\n\rListWorkloads\x12-.weft.discovery.v1alpha1.ListWorkloadsRequest\x1a..weft.discovery.v1alpha1.ListWorkloadsResponse\x12q\n\x0e\x44\x65leteWorkload\x12..weft.discovery.v1alpha1.DeleteWorkloadRequest\x1a/.weft.discovery.v1alpha1.DeleteWorkloadResponse\x12n\n\rListEndpoints\x12-.weft.discovery.v1alpha1.ListEndpointsRequest\x1a..weft.discovery.v1alpha1.ListEndpointsResponse\x12\x63\n\x08Register\x12(.weft.discovery.v1alpha1.RegisterRequest\x1a).weft.discovery.v1alpha1.RegisterResponse(\x01\x30\x01\x12\x65\n\nDeregister\x12*.weft.discovery.v1alpha1.DeregisterRequest\x1a+.weft.discovery.v1alpha1.DeregisterResponse\x12X\n\x05Watch\x12%.weft.discovery.v1alpha1.WatchRequest\x1a&.weft.discovery.v1alpha1.WatchResponse0\x01\x42\x43ZAgithub.com/weft-mesh/weft/gen/weft/discovery/v1alpha1;discoverypbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%weft/discovery/v1alpha1/service.proto\x12\x17weft.discovery.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\'weft/discovery/v1alpha1/catalogue.proto\x1a\x1fweft/type/v1alpha1/object.proto\x1a!weft/type/v1alpha1/revision.proto\"w\n\x14\x43reateServiceRequest\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\x12#\n\rvalidate_only\x18\x02 \x01(\x08R\x0cvalidateOnly\"\xcc\x01\n\x15\x43reateServiceResponse\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\"\xb4\x01\n\x14UpdateServiceRequest\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\x12#\n\rvalidate_only\x18\x02 \x01(\x08R\x0cvalidateOnly\x12;\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\"\xcc\x01\n\x15UpdateServiceResponse\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\"~\n\x11GetServiceRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x37\n\tread_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\x08readMask\"P\n\x12GetServiceResponse\x12:\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x07service\"\xc0\x01\n\x13ListServicesRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x04 \x01(\tR\x06\x66ilter\x12\x37\n\tread_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\x08readMask\"|\n\x14ListServicesResponse\x12<\n\x08services\x18\x01 \x03(\x0b\x32 .weft.discovery.v1alpha1.ServiceR\x08services\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\\\n\x14\x44\x65leteServiceRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\"W\n\x15\x44\x65leteServiceResponse\x12>\n\x08revision\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"{\n\x15\x43reateWorkloadRequest\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12#\n\rvalidate_only\x18\x02 \x01(\x08R\x0cvalidateOnly\"\xd0\x01\n\x16\x43reateWorkloadResponse\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\"\xb8\x01\n\x15UpdateWorkloadRequest\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12#\n\rvalidate_only\x18\x02 \x01(\x08R\x0cvalidateOnly\x12;\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\"\xd0\x01\n\x16UpdateWorkloadResponse\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12\x37\n\x08warnings\x18\x03 \x03(\x0b\x32\x1b.weft.type.v1alpha1.WarningR\x08warnings\"\x7f\n\x12GetWorkloadRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x37\n\tread_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\x08readMask\"T\n\x13GetWorkloadResponse\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\"\xc1\x01\n\x14ListWorkloadsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x04 \x01(\tR\x06\x66ilter\x12\x37\n\tread_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\x08readMask\"\x80\x01\n\x15ListWorkloadsResponse\x12?\n\tworkloads\x18\x01 \x03(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\tworkloads\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"]\n\x15\x44\x65leteWorkloadRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\"X\n\x16\x44\x65leteWorkloadResponse\x12>\n\x08revision\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"N\n\x14ListEndpointsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n\x07service\x18\x02 \x01(\tR\x07service\"\x98\x01\n\x15ListEndpointsResponse\x12?\n\tendpoints\x18\x01 \x03(\x0b\x32!.weft.discovery.v1alpha1.EndpointR\tendpoints\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"\xa1\x01\n\x0fRegisterRequest\x12?\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadH\x00R\x08workload\x12\x42\n\theartbeat\x18\x02 \x01(\x0b\x32\".weft.discovery.v1alpha1.HeartbeatH\x00R\theartbeatB\t\n\x07request\"\x0b\n\tHeartbeat\"\x8c\x02\n\x10RegisterResponse\x12=\n\x08workload\x18\x01 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadR\x08workload\x12>\n\x08revision\x18\x02 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\x12H\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12/\n\x05lease\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x05lease\"\'\n\x11\x44\x65registerRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"T\n\x12\x44\x65registerResponse\x12>\n\x08revision\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"S\n\x0cWatchRequest\x12\x43\n\x0bresume_from\x18\x01 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\nresumeFrom\"\xbc\x01\n\rWatchResponse\x12\x14\n\x05reset\x18\x01 \x01(\x08R\x05reset\x12\x39\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1f.weft.discovery.v1alpha1.ChangeR\x07\x63hanges\x12\x1a\n\x08\x63omplete\x18\x03 \x01(\x08R\x08\x63omplete\x12>\n\x08revision\x18\x04 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"\xcc\x01\n\x06\x43hange\x12<\n\x07service\x18\x01 \x01(\x0b\x32 .weft.discovery.v1alpha1.ServiceH\x00R\x07service\x12?\n\x08workload\x18\x02 \x01(\x0b\x32!.weft.discovery.v1alpha1.WorkloadH\x00R\x08workload\x12\x39\n\x07removed\x18\x03 \x01(\x0b\x32\x1d.weft.type.v1alpha1.ObjectRefH\x00R\x07removedB\x08\n\x06object2\xff\x0b\n\x10\x44iscoveryService\x12n\n\rCreateService\x12-.weft.discovery.v1alpha1.CreateServiceRequest\x1a..weft.discovery.v1alpha1.CreateServiceResponse\x12n\n\rUpdateService\x12-.weft.discovery.v1alpha1.UpdateServiceRequest\x1a..weft.discovery.v1alpha1.UpdateServiceResponse\x12\x65\n\nGetService\x12*.weft.discovery.v1alpha1.GetServiceRequest\x1a+.weft.discovery.v1alpha1.GetServiceResponse\x12k\n\x0cListServices\x12,.weft.discovery.v1alpha1.ListServicesRequest\x1a-.weft.discovery.v1alpha1.ListServicesResponse\x12n\n\rDeleteService\x12-.weft.discovery.v1alpha1.DeleteServiceRequest\x1a..weft.discovery.v1alpha1.DeleteServiceResponse\x12q\n\x0e\x43reateWorkload\x12..weft.discovery.v1alpha1.CreateWorkloadRequest\x1a/.weft.discovery.v1alpha1.CreateWorkloadResponse\x12q\n\x0eUpdateWorkload\x12..weft.discovery.v1alpha1.UpdateWorkloadRequest\x1a/.weft.discovery.v1alpha1.UpdateWorkloadResponse\x12h\n\x0bGetWorkload\x12+.weft.discovery.v1alpha1.GetWorkloadRequest\x1a,.weft.discovery.v1alpha1.GetWorkloadResponse\x12n\n\rListWorkloads\x12-.weft.discovery.v1alpha1.ListWorkloadsRequest\x1a..weft.discovery.v1alpha1.ListWorkloadsResponse\x12q\n\x0e\x44\x65leteWorkload\x12..weft.discovery.v1alpha1.DeleteWorkloadRequest\x1a/.weft.discovery.v1alpha1.DeleteWorkloadResponse\x12n\n\rListEndpoints\x12-.weft.discovery.v1alpha1.ListEndpointsRequest\x1a..weft.discovery.v1alpha1.ListEndpointsResponse\x12\x63\n\x08Register\x12(.weft.discovery.v1alpha1.RegisterRequest\x1a).weft.discovery.v1alpha1.RegisterResponse(\x01\x30\x01\x12\x65\n\nDeregister\x12*.weft.discovery.v1alpha1.DeregisterRequest\x1a+.weft.discovery.v1alpha1.DeregisterResponse\x12X\n\x05Watch\x12%.weft.discovery.v1alpha1.WatchRequest\x1a&.weft.discovery.v1alpha1.WatchResponse0\x01\x42\x43ZAgithub.com/weft-mesh/weft/gen/weft/discovery/v1alpha1;discoverypbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,66 +37,66 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weft.discovery.v1alpha1.ser
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'ZAgithub.com/weft-mesh/weft/gen/weft/discovery/v1alpha1;discoverypb'
-  _globals['_CREATESERVICEREQUEST']._serialized_start=207
-  _globals['_CREATESERVICEREQUEST']._serialized_end=326
-  _globals['_CREATESERVICERESPONSE']._serialized_start=329
-  _globals['_CREATESERVICERESPONSE']._serialized_end=533
-  _globals['_UPDATESERVICEREQUEST']._serialized_start=535
-  _globals['_UPDATESERVICEREQUEST']._serialized_end=654
-  _globals['_UPDATESERVICERESPONSE']._serialized_start=657
-  _globals['_UPDATESERVICERESPONSE']._serialized_end=861
-  _globals['_GETSERVICEREQUEST']._serialized_start=863
-  _globals['_GETSERVICEREQUEST']._serialized_end=932
-  _globals['_GETSERVICERESPONSE']._serialized_start=934
-  _globals['_GETSERVICERESPONSE']._serialized_end=1014
-  _globals['_LISTSERVICESREQUEST']._serialized_start=1016
-  _globals['_LISTSERVICESREQUEST']._serialized_end=1127
-  _globals['_LISTSERVICESRESPONSE']._serialized_start=1129
-  _globals['_LISTSERVICESRESPONSE']._serialized_end=1253
-  _globals['_DELETESERVICEREQUEST']._serialized_start=1255
-  _globals['_DELETESERVICEREQUEST']._serialized_end=1347
-  _globals['_DELETESERVICERESPONSE']._serialized_start=1349
-  _globals['_DELETESERVICERESPONSE']._serialized_end=1436
-  _globals['_CREATEWORKLOADREQUEST']._serialized_start=1438
-  _globals['_CREATEWORKLOADREQUEST']._serialized_end=1561
-  _globals['_CREATEWORKLOADRESPONSE']._serialized_start=1564
-  _globals['_CREATEWORKLOADRESPONSE']._serialized_end=1772
-  _globals['_UPDATEWORKLOADREQUEST']._serialized_start=1774
-  _globals['_UPDATEWORKLOADREQUEST']._serialized_end=1897
-  _globals['_UPDATEWORKLOADRESPONSE']._serialized_start=1900
-  _globals['_UPDATEWORKLOADRESPONSE']._serialized_end=2108
-  _globals['_GETWORKLOADREQUEST']._serialized_start=2110
-  _globals['_GETWORKLOADREQUEST']._serialized_end=2180
-  _globals['_GETWORKLOADRESPONSE']._serialized_start=2182
-  _globals['_GETWORKLOADRESPONSE']._serialized_end=2266
-  _globals['_LISTWORKLOADSREQUEST']._serialized_start=2268
-  _globals['_LISTWORKLOADSREQUEST']._serialized_end=2380
-  _globals['_LISTWORKLOADSRESPONSE']._serialized_start=2383
-  _globals['_LISTWORKLOADSRESPONSE']._serialized_end=2511
-  _globals['_DELETEWORKLOADREQUEST']._serialized_start=2513
-  _globals['_DELETEWORKLOADREQUEST']._serialized_end=2606
-  _globals['_DELETEWORKLOADRESPONSE']._serialized_start=2608
-  _globals['_DELETEWORKLOADRESPONSE']._serialized_end=2696
-  _globals['_LISTENDPOINTSREQUEST']._serialized_start=2698
-  _globals['_LISTENDPOINTSREQUEST']._serialized_end=2776
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=2779
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=2931
-  _globals['_REGISTERREQUEST']._serialized_start=2934
-  _globals['_REGISTERREQUEST']._serialized_end=3095
-  _globals['_HEARTBEAT']._serialized_start=3097
-  _globals['_HEARTBEAT']._serialized_end=3108
-  _globals['_REGISTERRESPONSE']._serialized_start=3111
-  _globals['_REGISTERRESPONSE']._serialized_end=3379
-  _globals['_DEREGISTERREQUEST']._serialized_start=3381
-  _globals['_DEREGISTERREQUEST']._serialized_end=3420
-  _globals['_DEREGISTERRESPONSE']._serialized_start=3422
-  _globals['_DEREGISTERRESPONSE']._serialized_end=3506
-  _globals['_WATCHREQUEST']._serialized_start=3508
-  _globals['_WATCHREQUEST']._serialized_end=3591
-  _globals['_WATCHRESPONSE']._serialized_start=3594
-  _globals['_WATCHRESPONSE']._serialized_end=3782
-  _globals['_CHANGE']._serialized_start=3785
-  _globals['_CHANGE']._serialized_end=3989
-  _globals['_DISCOVERYSERVICE']._serialized_start=3992
-  _globals['_DISCOVERYSERVICE']._serialized_end=5527
+  _globals['_CREATESERVICEREQUEST']._serialized_start=241
+  _globals['_CREATESERVICEREQUEST']._serialized_end=360
+  _globals['_CREATESERVICERESPONSE']._serialized_start=363
+  _globals['_CREATESERVICERESPONSE']._serialized_end=567
+  _globals['_UPDATESERVICEREQUEST']._serialized_start=570
+  _globals['_UPDATESERVICEREQUEST']._serialized_end=750
+  _globals['_UPDATESERVICERESPONSE']._serialized_start=753
+  _globals['_UPDATESERVICERESPONSE']._serialized_end=957
+  _globals['_GETSERVICEREQUEST']._serialized_start=959
+  _globals['_GETSERVICEREQUEST']._serialized_end=1085
+  _globals['_GETSERVICERESPONSE']._serialized_start=1087
+  _globals['_GETSERVICERESPONSE']._serialized_end=1167
+  _globals['_LISTSERVICESREQUEST']._serialized_start=1170
+  _globals['_LISTSERVICESREQUEST']._serialized_end=1362
+  _globals['_LISTSERVICESRESPONSE']._serialized_start=1364
+  _globals['_LISTSERVICESRESPONSE']._serialized_end=1488
+  _globals['_DELETESERVICEREQUEST']._serialized_start=1490
+  _globals['_DELETESERVICEREQUEST']._serialized_end=1582
+  _globals['_DELETESERVICERESPONSE']._serialized_start=1584
+  _globals['_DELETESERVICERESPONSE']._serialized_end=1671
+  _globals['_CREATEWORKLOADREQUEST']._serialized_start=1673
+  _globals['_CREATEWORKLOADREQUEST']._serialized_end=1796
+  _globals['_CREATEWORKLOADRESPONSE']._serialized_start=1799
+  _globals['_CREATEWORKLOADRESPONSE']._serialized_end=2007
+  _globals['_UPDATEWORKLOADREQUEST']._serialized_start=2010
+  _globals['_UPDATEWORKLOADREQUEST']._serialized_end=2194
+  _globals['_UPDATEWORKLOADRESPONSE']._serialized_start=2197
+  _globals['_UPDATEWORKLOADRESPONSE']._serialized_end=2405
+  _globals['_GETWORKLOADREQUEST']._serialized_start=2407
+  _globals['_GETWORKLOADREQUEST']._serialized_end=2534
+  _globals['_GETWORKLOADRESPONSE']._serialized_start=2536
+  _globals['_GETWORKLOADRESPONSE']._serialized_end=2620
+  _globals['_LISTWORKLOADSREQUEST']._serialized_start=2623
+  _globals['_LISTWORKLOADSREQUEST']._serialized_end=2816
+  _globals['_LISTWORKLOADSRESPONSE']._serialized_start=2819
+  _globals['_LISTWORKLOADSRESPONSE']._serialized_end=2947
+  _globals['_DELETEWORKLOADREQUEST']._serialized_start=2949
+  _globals['_DELETEWORKLOADREQUEST']._serialized_end=3042
+  _globals['_DELETEWORKLOADRESPONSE']._serialized_start=3044
+  _globals['_DELETEWORKLOADRESPONSE']._serialized_end=3132
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=3134
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=3212
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=3215
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=3367
+  _globals['_REGISTERREQUEST']._serialized_start=3370
+  _globals['_REGISTERREQUEST']._serialized_end=3531
+  _globals['_HEARTBEAT']._serialized_start=3533
+  _globals['_HEARTBEAT']._serialized_end=3544
+  _globals['_REGISTERRESPONSE']._serialized_start=3547
+  _globals['_REGISTERRESPONSE']._serialized_end=3815
+  _globals['_DEREGISTERREQUEST']._serialized_start=3817
+  _globals['_DEREGISTERREQUEST']._serialized_end=3856
+  _globals['_DEREGISTERRESPONSE']._serialized_start=3858
+  _globals['_DEREGISTERRESPONSE']._serialized_end=3942
+  _globals['_WATCHREQUEST']._serialized_start=3944
+  _globals['_WATCHREQUEST']._serialized_end=4027
+  _globals['_WATCHRESPONSE']._serialized_start=4030
+  _globals['_WATCHRESPONSE']._serialized_end=4218
+  _globals['_CHANGE']._serialized_start=4221
+  _globals['_CHANGE']._serialized_end=4425
+  _globals['_DISCOVERYSERVICE']._serialized_start=4428
+  _globals['_DISCOVERYSERVICE']._serialized_end=5963
 # @@protoc_insertion_point(module_scope)

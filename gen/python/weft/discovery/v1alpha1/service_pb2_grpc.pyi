@@ -73,7 +73,8 @@ class DiscoveryServiceStub:
 
     The server first sends what the client lacks: the changes since `resume_from` if it still has them, else a full state
     that begins with `reset`. Then it sends changes as they happen, in order of revision, never splitting one revision
-    over two `complete` messages. Nothing is ever left out silently: what cannot be resumed is a reset. On disconnect the
+    over two `complete` messages. Nothing is ever left out silently: what cannot be resumed is a reset. A `complete` message
+    without changes says that nothing happened up to its revision; the server sends one now and then. On disconnect the
     client keeps what it has, reconnects to any replica and resumes from the last complete revision.
     """
 
@@ -122,7 +123,8 @@ class DiscoveryServiceAsyncStub(DiscoveryServiceStub):
 
     The server first sends what the client lacks: the changes since `resume_from` if it still has them, else a full state
     that begins with `reset`. Then it sends changes as they happen, in order of revision, never splitting one revision
-    over two `complete` messages. Nothing is ever left out silently: what cannot be resumed is a reset. On disconnect the
+    over two `complete` messages. Nothing is ever left out silently: what cannot be resumed is a reset. A `complete` message
+    without changes says that nothing happened up to its revision; the server sends one now and then. On disconnect the
     client keeps what it has, reconnects to any replica and resumes from the last complete revision.
     """
 
@@ -252,7 +254,8 @@ class DiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The server first sends what the client lacks: the changes since `resume_from` if it still has them, else a full state
         that begins with `reset`. Then it sends changes as they happen, in order of revision, never splitting one revision
-        over two `complete` messages. Nothing is ever left out silently: what cannot be resumed is a reset. On disconnect the
+        over two `complete` messages. Nothing is ever left out silently: what cannot be resumed is a reset. A `complete` message
+        without changes says that nothing happened up to its revision; the server sends one now and then. On disconnect the
         client keeps what it has, reconnects to any replica and resumes from the last complete revision.
         """
 

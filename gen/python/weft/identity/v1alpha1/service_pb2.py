@@ -23,12 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from weft.identity.v1alpha1 import access_pb2 as weft_dot_identity_dot_v1alpha1_dot_access__pb2
 from weft.identity.v1alpha1 import host_pb2 as weft_dot_identity_dot_v1alpha1_dot_host__pb2
 from weft.type.v1alpha1 import revision_pb2 as weft_dot_type_dot_v1alpha1_dot_revision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$weft/identity/v1alpha1/service.proto\x12\x16weft.identity.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!weft/identity/v1alpha1/host.proto\x1a!weft/type/v1alpha1/revision.proto\"G\n\x14IssueX509SVIDRequest\x12\x10\n\x03\x63sr\x18\x01 \x01(\x0cR\x03\x63sr\x12\x1d\n\njoin_token\x18\x02 \x01(\tR\tjoinToken\"\x86\x02\n\x15IssueX509SVIDResponse\x12\x1b\n\tspiffe_id\x18\x01 \x01(\tR\x08spiffeId\x12\"\n\x0c\x63\x65rtificates\x18\x02 \x03(\x0cR\x0c\x63\x65rtificates\x12\x37\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08notAfter\x12;\n\x0brenew_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrenewAfter\x12\x36\n\x06\x62undle\x18\x05 \x01(\x0b\x32\x1e.weft.identity.v1alpha1.BundleR\x06\x62undle\"\x96\x01\n\x06\x42undle\x12!\n\x0ctrust_domain\x18\x01 \x01(\tR\x0btrustDomain\x12)\n\x10x509_authorities\x18\x02 \x03(\x0cR\x0fx509Authorities\x12>\n\x08revision\x18\x03 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"\x12\n\x10GetBundleRequest\"K\n\x11GetBundleResponse\x12\x36\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.weft.identity.v1alpha1.BundleR\x06\x62undle\"\x15\n\x13WatchBundlesRequest\"N\n\x14WatchBundlesResponse\x12\x36\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.weft.identity.v1alpha1.BundleR\x06\x62undle\"\x99\x01\n\x16\x43reateJoinTokenRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n\x07\x61\x63\x63ount\x18\x02 \x01(\tR\x07\x61\x63\x63ount\x12\x1a\n\x08services\x18\x03 \x03(\tR\x08services\x12+\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\"\x89\x01\n\x17\x43reateJoinTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x1b\n\tspiffe_id\x18\x03 \x01(\tR\x08spiffeId\"\xef\x01\n\nAdminToken\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription\x12;\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x35\n\x04host\x18\x06 \x01(\x0b\x32!.weft.identity.v1alpha1.HostScopeR\x04host\"h\n\x17\x43reateAdminTokenRequest\x12 \n\x0b\x64\x65scription\x18\x01 \x01(\tR\x0b\x64\x65scription\x12+\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\"w\n\x18\x43reateAdminTokenResponse\x12\x43\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\".weft.identity.v1alpha1.AdminTokenR\nadminToken\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\"\x18\n\x16ListAdminTokensRequest\"`\n\x17ListAdminTokensResponse\x12\x45\n\x0c\x61\x64min_tokens\x18\x01 \x03(\x0b\x32\".weft.identity.v1alpha1.AdminTokenR\x0b\x61\x64minTokens\")\n\x17\x44\x65leteAdminTokenRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"\x1a\n\x18\x44\x65leteAdminTokenResponse\"2\n\x18\x41uthenticateTokenRequest\x12\x16\n\x06secret\x18\x01 \x01(\tR\x06secret\"`\n\x19\x41uthenticateTokenResponse\x12\x43\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\".weft.identity.v1alpha1.AdminTokenR\nadminToken2\xf5\x08\n\x0fIdentityService\x12p\n\rIssueX509SVID\x12,.weft.identity.v1alpha1.IssueX509SVIDRequest\x1a-.weft.identity.v1alpha1.IssueX509SVIDResponse(\x01\x30\x01\x12`\n\tGetBundle\x12(.weft.identity.v1alpha1.GetBundleRequest\x1a).weft.identity.v1alpha1.GetBundleResponse\x12k\n\x0cWatchBundles\x12+.weft.identity.v1alpha1.WatchBundlesRequest\x1a,.weft.identity.v1alpha1.WatchBundlesResponse0\x01\x12r\n\x0f\x43reateJoinToken\x12..weft.identity.v1alpha1.CreateJoinTokenRequest\x1a/.weft.identity.v1alpha1.CreateJoinTokenResponse\x12r\n\x0f\x43reateHostToken\x12..weft.identity.v1alpha1.CreateHostTokenRequest\x1a/.weft.identity.v1alpha1.CreateHostTokenResponse\x12]\n\x08JoinHost\x12\'.weft.identity.v1alpha1.JoinHostRequest\x1a(.weft.identity.v1alpha1.JoinHostResponse\x12u\n\x10\x43reateAdminToken\x12/.weft.identity.v1alpha1.CreateAdminTokenRequest\x1a\x30.weft.identity.v1alpha1.CreateAdminTokenResponse\x12r\n\x0fListAdminTokens\x12..weft.identity.v1alpha1.ListAdminTokensRequest\x1a/.weft.identity.v1alpha1.ListAdminTokensResponse\x12u\n\x10\x44\x65leteAdminToken\x12/.weft.identity.v1alpha1.DeleteAdminTokenRequest\x1a\x30.weft.identity.v1alpha1.DeleteAdminTokenResponse\x12x\n\x11\x41uthenticateToken\x12\x30.weft.identity.v1alpha1.AuthenticateTokenRequest\x1a\x31.weft.identity.v1alpha1.AuthenticateTokenResponseBAZ?github.com/weft-mesh/weft/gen/weft/identity/v1alpha1;identitypbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$weft/identity/v1alpha1/service.proto\x12\x16weft.identity.v1alpha1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#weft/identity/v1alpha1/access.proto\x1a!weft/identity/v1alpha1/host.proto\x1a!weft/type/v1alpha1/revision.proto\"G\n\x14IssueX509SVIDRequest\x12\x10\n\x03\x63sr\x18\x01 \x01(\x0cR\x03\x63sr\x12\x1d\n\njoin_token\x18\x02 \x01(\tR\tjoinToken\"\x86\x02\n\x15IssueX509SVIDResponse\x12\x1b\n\tspiffe_id\x18\x01 \x01(\tR\x08spiffeId\x12\"\n\x0c\x63\x65rtificates\x18\x02 \x03(\x0cR\x0c\x63\x65rtificates\x12\x37\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08notAfter\x12;\n\x0brenew_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrenewAfter\x12\x36\n\x06\x62undle\x18\x05 \x01(\x0b\x32\x1e.weft.identity.v1alpha1.BundleR\x06\x62undle\"\x96\x01\n\x06\x42undle\x12!\n\x0ctrust_domain\x18\x01 \x01(\tR\x0btrustDomain\x12)\n\x10x509_authorities\x18\x02 \x03(\x0cR\x0fx509Authorities\x12>\n\x08revision\x18\x03 \x01(\x0b\x32\".weft.type.v1alpha1.SourceRevisionR\x08revision\"\x12\n\x10GetBundleRequest\"K\n\x11GetBundleResponse\x12\x36\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.weft.identity.v1alpha1.BundleR\x06\x62undle\"\x15\n\x13WatchBundlesRequest\"N\n\x14WatchBundlesResponse\x12\x36\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x1e.weft.identity.v1alpha1.BundleR\x06\x62undle\"\x99\x01\n\x16\x43reateJoinTokenRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n\x07\x61\x63\x63ount\x18\x02 \x01(\tR\x07\x61\x63\x63ount\x12\x1a\n\x08services\x18\x03 \x03(\tR\x08services\x12+\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\"\x89\x01\n\x17\x43reateJoinTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x1b\n\tspiffe_id\x18\x03 \x01(\tR\x08spiffeId\"\xa4\x02\n\nAdminToken\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription\x12;\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x35\n\x04host\x18\x06 \x01(\x0b\x32!.weft.identity.v1alpha1.HostScopeR\x04host\x12\x33\n\x05grant\x18\x05 \x01(\x0b\x32\x1d.weft.identity.v1alpha1.GrantR\x05grant\"\x9d\x01\n\x17\x43reateAdminTokenRequest\x12 \n\x0b\x64\x65scription\x18\x01 \x01(\tR\x0b\x64\x65scription\x12+\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12\x33\n\x05grant\x18\x03 \x01(\x0b\x32\x1d.weft.identity.v1alpha1.GrantR\x05grant\"w\n\x18\x43reateAdminTokenResponse\x12\x43\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\".weft.identity.v1alpha1.AdminTokenR\nadminToken\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\"\xa5\x01\n\x16ListAdminTokensRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x03 \x01(\tR\x06\x66ilter\x12\x37\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\x08readMask\"\x88\x01\n\x17ListAdminTokensResponse\x12\x45\n\x0c\x61\x64min_tokens\x18\x01 \x03(\x0b\x32\".weft.identity.v1alpha1.AdminTokenR\x0b\x61\x64minTokens\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n\x17\x44\x65leteAdminTokenRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"\x1a\n\x18\x44\x65leteAdminTokenResponse\"2\n\x18\x41uthenticateTokenRequest\x12\x16\n\x06secret\x18\x01 \x01(\tR\x06secret\"`\n\x19\x41uthenticateTokenResponse\x12\x43\n\x0b\x61\x64min_token\x18\x01 \x01(\x0b\x32\".weft.identity.v1alpha1.AdminTokenR\nadminToken2\xb9\x0e\n\x0fIdentityService\x12p\n\rIssueX509SVID\x12,.weft.identity.v1alpha1.IssueX509SVIDRequest\x1a-.weft.identity.v1alpha1.IssueX509SVIDResponse(\x01\x30\x01\x12`\n\tGetBundle\x12(.weft.identity.v1alpha1.GetBundleRequest\x1a).weft.identity.v1alpha1.GetBundleResponse\x12k\n\x0cWatchBundles\x12+.weft.identity.v1alpha1.WatchBundlesRequest\x1a,.weft.identity.v1alpha1.WatchBundlesResponse0\x01\x12r\n\x0f\x43reateJoinToken\x12..weft.identity.v1alpha1.CreateJoinTokenRequest\x1a/.weft.identity.v1alpha1.CreateJoinTokenResponse\x12r\n\x0f\x43reateHostToken\x12..weft.identity.v1alpha1.CreateHostTokenRequest\x1a/.weft.identity.v1alpha1.CreateHostTokenResponse\x12]\n\x08JoinHost\x12\'.weft.identity.v1alpha1.JoinHostRequest\x1a(.weft.identity.v1alpha1.JoinHostResponse\x12u\n\x10\x43reateAdminToken\x12/.weft.identity.v1alpha1.CreateAdminTokenRequest\x1a\x30.weft.identity.v1alpha1.CreateAdminTokenResponse\x12r\n\x0fListAdminTokens\x12..weft.identity.v1alpha1.ListAdminTokensRequest\x1a/.weft.identity.v1alpha1.ListAdminTokensResponse\x12u\n\x10\x44\x65leteAdminToken\x12/.weft.identity.v1alpha1.DeleteAdminTokenRequest\x1a\x30.weft.identity.v1alpha1.DeleteAdminTokenResponse\x12x\n\x11\x41uthenticateToken\x12\x30.weft.identity.v1alpha1.AuthenticateTokenRequest\x1a\x31.weft.identity.v1alpha1.AuthenticateTokenResponse\x12x\n\x11\x43reateRoleBinding\x12\x30.weft.identity.v1alpha1.CreateRoleBindingRequest\x1a\x31.weft.identity.v1alpha1.CreateRoleBindingResponse\x12x\n\x11UpdateRoleBinding\x12\x30.weft.identity.v1alpha1.UpdateRoleBindingRequest\x1a\x31.weft.identity.v1alpha1.UpdateRoleBindingResponse\x12o\n\x0eGetRoleBinding\x12-.weft.identity.v1alpha1.GetRoleBindingRequest\x1a..weft.identity.v1alpha1.GetRoleBindingResponse\x12u\n\x10ListRoleBindings\x12/.weft.identity.v1alpha1.ListRoleBindingsRequest\x1a\x30.weft.identity.v1alpha1.ListRoleBindingsResponse\x12x\n\x11\x44\x65leteRoleBinding\x12\x30.weft.identity.v1alpha1.DeleteRoleBindingRequest\x1a\x31.weft.identity.v1alpha1.DeleteRoleBindingResponse\x12l\n\rResolveGrants\x12,.weft.identity.v1alpha1.ResolveGrantsRequest\x1a-.weft.identity.v1alpha1.ResolveGrantsResponseBAZ?github.com/weft-mesh/weft/gen/weft/identity/v1alpha1;identitypbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,42 +38,42 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weft.identity.v1alpha1.serv
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z?github.com/weft-mesh/weft/gen/weft/identity/v1alpha1;identitypb'
-  _globals['_ISSUEX509SVIDREQUEST']._serialized_start=199
-  _globals['_ISSUEX509SVIDREQUEST']._serialized_end=270
-  _globals['_ISSUEX509SVIDRESPONSE']._serialized_start=273
-  _globals['_ISSUEX509SVIDRESPONSE']._serialized_end=535
-  _globals['_BUNDLE']._serialized_start=538
-  _globals['_BUNDLE']._serialized_end=688
-  _globals['_GETBUNDLEREQUEST']._serialized_start=690
-  _globals['_GETBUNDLEREQUEST']._serialized_end=708
-  _globals['_GETBUNDLERESPONSE']._serialized_start=710
-  _globals['_GETBUNDLERESPONSE']._serialized_end=785
-  _globals['_WATCHBUNDLESREQUEST']._serialized_start=787
-  _globals['_WATCHBUNDLESREQUEST']._serialized_end=808
-  _globals['_WATCHBUNDLESRESPONSE']._serialized_start=810
-  _globals['_WATCHBUNDLESRESPONSE']._serialized_end=888
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=891
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=1044
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=1047
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1184
-  _globals['_ADMINTOKEN']._serialized_start=1187
-  _globals['_ADMINTOKEN']._serialized_end=1426
-  _globals['_CREATEADMINTOKENREQUEST']._serialized_start=1428
-  _globals['_CREATEADMINTOKENREQUEST']._serialized_end=1532
-  _globals['_CREATEADMINTOKENRESPONSE']._serialized_start=1534
-  _globals['_CREATEADMINTOKENRESPONSE']._serialized_end=1653
-  _globals['_LISTADMINTOKENSREQUEST']._serialized_start=1655
-  _globals['_LISTADMINTOKENSREQUEST']._serialized_end=1679
-  _globals['_LISTADMINTOKENSRESPONSE']._serialized_start=1681
-  _globals['_LISTADMINTOKENSRESPONSE']._serialized_end=1777
-  _globals['_DELETEADMINTOKENREQUEST']._serialized_start=1779
-  _globals['_DELETEADMINTOKENREQUEST']._serialized_end=1820
-  _globals['_DELETEADMINTOKENRESPONSE']._serialized_start=1822
-  _globals['_DELETEADMINTOKENRESPONSE']._serialized_end=1848
-  _globals['_AUTHENTICATETOKENREQUEST']._serialized_start=1850
-  _globals['_AUTHENTICATETOKENREQUEST']._serialized_end=1900
-  _globals['_AUTHENTICATETOKENRESPONSE']._serialized_start=1902
-  _globals['_AUTHENTICATETOKENRESPONSE']._serialized_end=1998
-  _globals['_IDENTITYSERVICE']._serialized_start=2001
-  _globals['_IDENTITYSERVICE']._serialized_end=3142
+  _globals['_ISSUEX509SVIDREQUEST']._serialized_start=270
+  _globals['_ISSUEX509SVIDREQUEST']._serialized_end=341
+  _globals['_ISSUEX509SVIDRESPONSE']._serialized_start=344
+  _globals['_ISSUEX509SVIDRESPONSE']._serialized_end=606
+  _globals['_BUNDLE']._serialized_start=609
+  _globals['_BUNDLE']._serialized_end=759
+  _globals['_GETBUNDLEREQUEST']._serialized_start=761
+  _globals['_GETBUNDLEREQUEST']._serialized_end=779
+  _globals['_GETBUNDLERESPONSE']._serialized_start=781
+  _globals['_GETBUNDLERESPONSE']._serialized_end=856
+  _globals['_WATCHBUNDLESREQUEST']._serialized_start=858
+  _globals['_WATCHBUNDLESREQUEST']._serialized_end=879
+  _globals['_WATCHBUNDLESRESPONSE']._serialized_start=881
+  _globals['_WATCHBUNDLESRESPONSE']._serialized_end=959
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=962
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=1115
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=1118
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1255
+  _globals['_ADMINTOKEN']._serialized_start=1258
+  _globals['_ADMINTOKEN']._serialized_end=1550
+  _globals['_CREATEADMINTOKENREQUEST']._serialized_start=1553
+  _globals['_CREATEADMINTOKENREQUEST']._serialized_end=1710
+  _globals['_CREATEADMINTOKENRESPONSE']._serialized_start=1712
+  _globals['_CREATEADMINTOKENRESPONSE']._serialized_end=1831
+  _globals['_LISTADMINTOKENSREQUEST']._serialized_start=1834
+  _globals['_LISTADMINTOKENSREQUEST']._serialized_end=1999
+  _globals['_LISTADMINTOKENSRESPONSE']._serialized_start=2002
+  _globals['_LISTADMINTOKENSRESPONSE']._serialized_end=2138
+  _globals['_DELETEADMINTOKENREQUEST']._serialized_start=2140
+  _globals['_DELETEADMINTOKENREQUEST']._serialized_end=2181
+  _globals['_DELETEADMINTOKENRESPONSE']._serialized_start=2183
+  _globals['_DELETEADMINTOKENRESPONSE']._serialized_end=2209
+  _globals['_AUTHENTICATETOKENREQUEST']._serialized_start=2211
+  _globals['_AUTHENTICATETOKENREQUEST']._serialized_end=2261
+  _globals['_AUTHENTICATETOKENRESPONSE']._serialized_start=2263
+  _globals['_AUTHENTICATETOKENRESPONSE']._serialized_end=2359
+  _globals['_IDENTITYSERVICE']._serialized_start=2362
+  _globals['_IDENTITYSERVICE']._serialized_end=4211
 # @@protoc_insertion_point(module_scope)

@@ -6,9 +6,11 @@ Package weft.identity.v1alpha1 is the trust domain: who is who, and how that is 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from weft.identity.v1alpha1 import access_pb2 as _access_pb2
 from weft.identity.v1alpha1 import host_pb2 as _host_pb2
 from weft.type.v1alpha1 import revision_pb2 as _revision_pb2
 import builtins as _builtins
@@ -286,7 +288,7 @@ Global___CreateJoinTokenResponse: _TypeAlias = CreateJoinTokenResponse  # noqa: 
 
 @_typing.final
 class AdminToken(_message.Message):
-    """AdminToken describes an administrator's token."""
+    """AdminToken describes the token of a person or program that calls the gateway."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -295,6 +297,7 @@ class AdminToken(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifier, not secret."""
     description: _builtins.str
@@ -311,6 +314,10 @@ class AdminToken(_message.Message):
     def host(self) -> _host_pb2.HostScope:
         """Set: it is the credential of a host, good for what HostScope says and for nothing else."""
 
+    @_builtins.property
+    def grant(self) -> _access_pb2.Grant:
+        """What its holder may do. Absent in records from before there were roles: an administrator's. Absent also when host is set."""
+
     def __init__(
         self,
         *,
@@ -319,10 +326,11 @@ class AdminToken(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         host: _host_pb2.HostScope | None = ...,
+        grant: _access_pb2.Grant | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "host", b"host"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "grant", b"grant", "host", b"host"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "expire_time", b"expire_time", "host", b"host", "id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "expire_time", b"expire_time", "grant", b"grant", "host", b"host", "id", b"id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -336,21 +344,27 @@ class CreateAdminTokenRequest(_message.Message):
 
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """For whom or what it is."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """How long it works; absent: for ever."""
 
+    @_builtins.property
+    def grant(self) -> _access_pb2.Grant:
+        """What its holder may do; absent: everything, as administrator."""
+
     def __init__(
         self,
         *,
         description: _builtins.str = ...,
         ttl: _duration_pb2.Duration | None = ...,
+        grant: _access_pb2.Grant | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "grant", b"grant", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,16 +400,35 @@ Global___CreateAdminTokenResponse: _TypeAlias = CreateAdminTokenResponse  # noqa
 
 @_typing.final
 class ListAdminTokensRequest(_message.Message):
-    """ListAdminTokensRequest has no fields."""
+    """ListAdminTokensRequest selects a page."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many; 0: 500, at most 5000."""
+    page_token: _builtins.str
+    """From the previous answer to the same request."""
+    filter: _builtins.str
+    """Only tokens for which this is true; see docs/guides/administration.md."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """What to return of each token, as paths; absent: all of it."""
+
     def __init__(
         self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,11 +436,14 @@ Global___ListAdminTokensRequest: _TypeAlias = ListAdminTokensRequest  # noqa: Y0
 
 @_typing.final
 class ListAdminTokensResponse(_message.Message):
-    """ListAdminTokensResponse holds all tokens."""
+    """ListAdminTokensResponse is one page."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ADMIN_TOKENS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
     @_builtins.property
     def admin_tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdminToken]:
         """In order of creation."""
@@ -416,10 +452,11 @@ class ListAdminTokensResponse(_message.Message):
         self,
         *,
         admin_tokens: _abc.Iterable[Global___AdminToken] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_tokens", b"admin_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_tokens", b"admin_tokens", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

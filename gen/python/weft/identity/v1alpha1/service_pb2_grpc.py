@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from weft.identity.v1alpha1 import access_pb2 as weft_dot_identity_dot_v1alpha1_dot_access__pb2
 from weft.identity.v1alpha1 import host_pb2 as weft_dot_identity_dot_v1alpha1_dot_host__pb2
 from weft.identity.v1alpha1 import service_pb2 as weft_dot_identity_dot_v1alpha1_dot_service__pb2
 
@@ -86,6 +87,36 @@ class IdentityServiceStub:
                 request_serializer=weft_dot_identity_dot_v1alpha1_dot_service__pb2.AuthenticateTokenRequest.SerializeToString,
                 response_deserializer=weft_dot_identity_dot_v1alpha1_dot_service__pb2.AuthenticateTokenResponse.FromString,
                 _registered_method=True)
+        self.CreateRoleBinding = channel.unary_unary(
+                '/weft.identity.v1alpha1.IdentityService/CreateRoleBinding',
+                request_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.CreateRoleBindingRequest.SerializeToString,
+                response_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.CreateRoleBindingResponse.FromString,
+                _registered_method=True)
+        self.UpdateRoleBinding = channel.unary_unary(
+                '/weft.identity.v1alpha1.IdentityService/UpdateRoleBinding',
+                request_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.UpdateRoleBindingRequest.SerializeToString,
+                response_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.UpdateRoleBindingResponse.FromString,
+                _registered_method=True)
+        self.GetRoleBinding = channel.unary_unary(
+                '/weft.identity.v1alpha1.IdentityService/GetRoleBinding',
+                request_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.GetRoleBindingRequest.SerializeToString,
+                response_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.GetRoleBindingResponse.FromString,
+                _registered_method=True)
+        self.ListRoleBindings = channel.unary_unary(
+                '/weft.identity.v1alpha1.IdentityService/ListRoleBindings',
+                request_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.ListRoleBindingsRequest.SerializeToString,
+                response_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.ListRoleBindingsResponse.FromString,
+                _registered_method=True)
+        self.DeleteRoleBinding = channel.unary_unary(
+                '/weft.identity.v1alpha1.IdentityService/DeleteRoleBinding',
+                request_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.DeleteRoleBindingRequest.SerializeToString,
+                response_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.DeleteRoleBindingResponse.FromString,
+                _registered_method=True)
+        self.ResolveGrants = channel.unary_unary(
+                '/weft.identity.v1alpha1.IdentityService/ResolveGrants',
+                request_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.ResolveGrantsRequest.SerializeToString,
+                response_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.ResolveGrantsResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer:
@@ -149,21 +180,22 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateAdminToken(self, request, context):
-        """CreateAdminToken mints an administrator's token. Only its hash is stored.
+        """CreateAdminToken mints a token with a role, for a person or program that calls the gateway. Only its hash is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAdminTokens(self, request, context):
-        """ListAdminTokens lists administrators' tokens without their secrets.
+        """ListAdminTokens lists those tokens, in order of creation, without their secrets.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAdminToken(self, request, context):
-        """DeleteAdminToken revokes an administrator's token; it stops working everywhere within 5 s.
+        """DeleteAdminToken revokes such a token; it stops working everywhere within 5 s. The last administrator's token that works
+        stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +203,49 @@ class IdentityServiceServicer:
 
     def AuthenticateToken(self, request, context):
         """AuthenticateToken says whom a bearer token belongs to; UNAUTHENTICATED when to nobody. Caller: the gateway.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRoleBinding(self, request, context):
+        """CreateRoleBinding gives a role to an SVID or to a user or group of an OIDC issuer. ALREADY_EXISTS if there is one of
+        that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRoleBinding(self, request, context):
+        """UpdateRoleBinding replaces the spec and labels of a binding. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRoleBinding(self, request, context):
+        """GetRoleBinding reads one binding.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoleBindings(self, request, context):
+        """ListRoleBindings reads them in order of namespace and name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRoleBinding(self, request, context):
+        """DeleteRoleBinding removes a binding; whoever has no other loses the role everywhere within 5 s.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveGrants(self, request, context):
+        """ResolveGrants says what the bindings give to the holder of a verified credential. Caller: the gateway.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,6 +303,36 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.AuthenticateToken,
                     request_deserializer=weft_dot_identity_dot_v1alpha1_dot_service__pb2.AuthenticateTokenRequest.FromString,
                     response_serializer=weft_dot_identity_dot_v1alpha1_dot_service__pb2.AuthenticateTokenResponse.SerializeToString,
+            ),
+            'CreateRoleBinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRoleBinding,
+                    request_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.CreateRoleBindingRequest.FromString,
+                    response_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.CreateRoleBindingResponse.SerializeToString,
+            ),
+            'UpdateRoleBinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRoleBinding,
+                    request_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.UpdateRoleBindingRequest.FromString,
+                    response_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.UpdateRoleBindingResponse.SerializeToString,
+            ),
+            'GetRoleBinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoleBinding,
+                    request_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.GetRoleBindingRequest.FromString,
+                    response_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.GetRoleBindingResponse.SerializeToString,
+            ),
+            'ListRoleBindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoleBindings,
+                    request_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.ListRoleBindingsRequest.FromString,
+                    response_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.ListRoleBindingsResponse.SerializeToString,
+            ),
+            'DeleteRoleBinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRoleBinding,
+                    request_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.DeleteRoleBindingRequest.FromString,
+                    response_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.DeleteRoleBindingResponse.SerializeToString,
+            ),
+            'ResolveGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveGrants,
+                    request_deserializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.ResolveGrantsRequest.FromString,
+                    response_serializer=weft_dot_identity_dot_v1alpha1_dot_access__pb2.ResolveGrantsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -501,6 +606,168 @@ class IdentityService:
             '/weft.identity.v1alpha1.IdentityService/AuthenticateToken',
             weft_dot_identity_dot_v1alpha1_dot_service__pb2.AuthenticateTokenRequest.SerializeToString,
             weft_dot_identity_dot_v1alpha1_dot_service__pb2.AuthenticateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRoleBinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.identity.v1alpha1.IdentityService/CreateRoleBinding',
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.CreateRoleBindingRequest.SerializeToString,
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.CreateRoleBindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRoleBinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.identity.v1alpha1.IdentityService/UpdateRoleBinding',
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.UpdateRoleBindingRequest.SerializeToString,
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.UpdateRoleBindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoleBinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.identity.v1alpha1.IdentityService/GetRoleBinding',
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.GetRoleBindingRequest.SerializeToString,
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.GetRoleBindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoleBindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.identity.v1alpha1.IdentityService/ListRoleBindings',
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.ListRoleBindingsRequest.SerializeToString,
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.ListRoleBindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRoleBinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.identity.v1alpha1.IdentityService/DeleteRoleBinding',
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.DeleteRoleBindingRequest.SerializeToString,
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.DeleteRoleBindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weft.identity.v1alpha1.IdentityService/ResolveGrants',
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.ResolveGrantsRequest.SerializeToString,
+            weft_dot_identity_dot_v1alpha1_dot_access__pb2.ResolveGrantsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Package weft.identity.v1alpha1 is the trust domain: who is who, and how that is 
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from weft.identity.v1alpha1 import access_pb2 as _access_pb2
 from weft.identity.v1alpha1 import host_pb2 as _host_pb2
 from weft.identity.v1alpha1 import service_pb2 as _service_pb2
 import abc as _abc_1
@@ -65,13 +66,29 @@ class IdentityServiceStub:
     have been made, and whoever asks twice may be two.
     """
     CreateAdminToken: _grpc.UnaryUnaryMultiCallable[_service_pb2.CreateAdminTokenRequest, _service_pb2.CreateAdminTokenResponse]
-    """CreateAdminToken mints an administrator's token. Only its hash is stored."""
+    """CreateAdminToken mints a token with a role, for a person or program that calls the gateway. Only its hash is stored."""
     ListAdminTokens: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListAdminTokensRequest, _service_pb2.ListAdminTokensResponse]
-    """ListAdminTokens lists administrators' tokens without their secrets."""
+    """ListAdminTokens lists those tokens, in order of creation, without their secrets."""
     DeleteAdminToken: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteAdminTokenRequest, _service_pb2.DeleteAdminTokenResponse]
-    """DeleteAdminToken revokes an administrator's token; it stops working everywhere within 5 s."""
+    """DeleteAdminToken revokes such a token; it stops working everywhere within 5 s. The last administrator's token that works
+    stays.
+    """
     AuthenticateToken: _grpc.UnaryUnaryMultiCallable[_service_pb2.AuthenticateTokenRequest, _service_pb2.AuthenticateTokenResponse]
     """AuthenticateToken says whom a bearer token belongs to; UNAUTHENTICATED when to nobody. Caller: the gateway."""
+    CreateRoleBinding: _grpc.UnaryUnaryMultiCallable[_access_pb2.CreateRoleBindingRequest, _access_pb2.CreateRoleBindingResponse]
+    """CreateRoleBinding gives a role to an SVID or to a user or group of an OIDC issuer. ALREADY_EXISTS if there is one of
+    that name.
+    """
+    UpdateRoleBinding: _grpc.UnaryUnaryMultiCallable[_access_pb2.UpdateRoleBindingRequest, _access_pb2.UpdateRoleBindingResponse]
+    """UpdateRoleBinding replaces the spec and labels of a binding. NOT_FOUND if there is none."""
+    GetRoleBinding: _grpc.UnaryUnaryMultiCallable[_access_pb2.GetRoleBindingRequest, _access_pb2.GetRoleBindingResponse]
+    """GetRoleBinding reads one binding."""
+    ListRoleBindings: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListRoleBindingsRequest, _access_pb2.ListRoleBindingsResponse]
+    """ListRoleBindings reads them in order of namespace and name."""
+    DeleteRoleBinding: _grpc.UnaryUnaryMultiCallable[_access_pb2.DeleteRoleBindingRequest, _access_pb2.DeleteRoleBindingResponse]
+    """DeleteRoleBinding removes a binding; whoever has no other loses the role everywhere within 5 s."""
+    ResolveGrants: _grpc.UnaryUnaryMultiCallable[_access_pb2.ResolveGrantsRequest, _access_pb2.ResolveGrantsResponse]
+    """ResolveGrants says what the bindings give to the holder of a verified credential. Caller: the gateway."""
 
 @_typing.type_check_only
 class IdentityServiceAsyncStub(IdentityServiceStub):
@@ -109,13 +126,29 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     have been made, and whoever asks twice may be two.
     """
     CreateAdminToken: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateAdminTokenRequest, _service_pb2.CreateAdminTokenResponse]  # type: ignore[assignment]
-    """CreateAdminToken mints an administrator's token. Only its hash is stored."""
+    """CreateAdminToken mints a token with a role, for a person or program that calls the gateway. Only its hash is stored."""
     ListAdminTokens: _aio.UnaryUnaryMultiCallable[_service_pb2.ListAdminTokensRequest, _service_pb2.ListAdminTokensResponse]  # type: ignore[assignment]
-    """ListAdminTokens lists administrators' tokens without their secrets."""
+    """ListAdminTokens lists those tokens, in order of creation, without their secrets."""
     DeleteAdminToken: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteAdminTokenRequest, _service_pb2.DeleteAdminTokenResponse]  # type: ignore[assignment]
-    """DeleteAdminToken revokes an administrator's token; it stops working everywhere within 5 s."""
+    """DeleteAdminToken revokes such a token; it stops working everywhere within 5 s. The last administrator's token that works
+    stays.
+    """
     AuthenticateToken: _aio.UnaryUnaryMultiCallable[_service_pb2.AuthenticateTokenRequest, _service_pb2.AuthenticateTokenResponse]  # type: ignore[assignment]
     """AuthenticateToken says whom a bearer token belongs to; UNAUTHENTICATED when to nobody. Caller: the gateway."""
+    CreateRoleBinding: _aio.UnaryUnaryMultiCallable[_access_pb2.CreateRoleBindingRequest, _access_pb2.CreateRoleBindingResponse]  # type: ignore[assignment]
+    """CreateRoleBinding gives a role to an SVID or to a user or group of an OIDC issuer. ALREADY_EXISTS if there is one of
+    that name.
+    """
+    UpdateRoleBinding: _aio.UnaryUnaryMultiCallable[_access_pb2.UpdateRoleBindingRequest, _access_pb2.UpdateRoleBindingResponse]  # type: ignore[assignment]
+    """UpdateRoleBinding replaces the spec and labels of a binding. NOT_FOUND if there is none."""
+    GetRoleBinding: _aio.UnaryUnaryMultiCallable[_access_pb2.GetRoleBindingRequest, _access_pb2.GetRoleBindingResponse]  # type: ignore[assignment]
+    """GetRoleBinding reads one binding."""
+    ListRoleBindings: _aio.UnaryUnaryMultiCallable[_access_pb2.ListRoleBindingsRequest, _access_pb2.ListRoleBindingsResponse]  # type: ignore[assignment]
+    """ListRoleBindings reads them in order of namespace and name."""
+    DeleteRoleBinding: _aio.UnaryUnaryMultiCallable[_access_pb2.DeleteRoleBindingRequest, _access_pb2.DeleteRoleBindingResponse]  # type: ignore[assignment]
+    """DeleteRoleBinding removes a binding; whoever has no other loses the role everywhere within 5 s."""
+    ResolveGrants: _aio.UnaryUnaryMultiCallable[_access_pb2.ResolveGrantsRequest, _access_pb2.ResolveGrantsResponse]  # type: ignore[assignment]
+    """ResolveGrants says what the bindings give to the holder of a verified credential. Caller: the gateway."""
 
 class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     """IdentityService issues X.509-SVIDs and hands out trust bundles. Every replica answers every call."""
@@ -192,7 +225,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.CreateAdminTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.CreateAdminTokenResponse, _abc.Awaitable[_service_pb2.CreateAdminTokenResponse]]:
-        """CreateAdminToken mints an administrator's token. Only its hash is stored."""
+        """CreateAdminToken mints a token with a role, for a person or program that calls the gateway. Only its hash is stored."""
 
     @_abc_1.abstractmethod
     def ListAdminTokens(
@@ -200,7 +233,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.ListAdminTokensRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListAdminTokensResponse, _abc.Awaitable[_service_pb2.ListAdminTokensResponse]]:
-        """ListAdminTokens lists administrators' tokens without their secrets."""
+        """ListAdminTokens lists those tokens, in order of creation, without their secrets."""
 
     @_abc_1.abstractmethod
     def DeleteAdminToken(
@@ -208,7 +241,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.DeleteAdminTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.DeleteAdminTokenResponse, _abc.Awaitable[_service_pb2.DeleteAdminTokenResponse]]:
-        """DeleteAdminToken revokes an administrator's token; it stops working everywhere within 5 s."""
+        """DeleteAdminToken revokes such a token; it stops working everywhere within 5 s. The last administrator's token that works
+        stays.
+        """
 
     @_abc_1.abstractmethod
     def AuthenticateToken(
@@ -217,5 +252,55 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.AuthenticateTokenResponse, _abc.Awaitable[_service_pb2.AuthenticateTokenResponse]]:
         """AuthenticateToken says whom a bearer token belongs to; UNAUTHENTICATED when to nobody. Caller: the gateway."""
+
+    @_abc_1.abstractmethod
+    def CreateRoleBinding(
+        self,
+        request: _access_pb2.CreateRoleBindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.CreateRoleBindingResponse, _abc.Awaitable[_access_pb2.CreateRoleBindingResponse]]:
+        """CreateRoleBinding gives a role to an SVID or to a user or group of an OIDC issuer. ALREADY_EXISTS if there is one of
+        that name.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateRoleBinding(
+        self,
+        request: _access_pb2.UpdateRoleBindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.UpdateRoleBindingResponse, _abc.Awaitable[_access_pb2.UpdateRoleBindingResponse]]:
+        """UpdateRoleBinding replaces the spec and labels of a binding. NOT_FOUND if there is none."""
+
+    @_abc_1.abstractmethod
+    def GetRoleBinding(
+        self,
+        request: _access_pb2.GetRoleBindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.GetRoleBindingResponse, _abc.Awaitable[_access_pb2.GetRoleBindingResponse]]:
+        """GetRoleBinding reads one binding."""
+
+    @_abc_1.abstractmethod
+    def ListRoleBindings(
+        self,
+        request: _access_pb2.ListRoleBindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.ListRoleBindingsResponse, _abc.Awaitable[_access_pb2.ListRoleBindingsResponse]]:
+        """ListRoleBindings reads them in order of namespace and name."""
+
+    @_abc_1.abstractmethod
+    def DeleteRoleBinding(
+        self,
+        request: _access_pb2.DeleteRoleBindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.DeleteRoleBindingResponse, _abc.Awaitable[_access_pb2.DeleteRoleBindingResponse]]:
+        """DeleteRoleBinding removes a binding; whoever has no other loses the role everywhere within 5 s."""
+
+    @_abc_1.abstractmethod
+    def ResolveGrants(
+        self,
+        request: _access_pb2.ResolveGrantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.ResolveGrantsResponse, _abc.Awaitable[_access_pb2.ResolveGrantsResponse]]:
+        """ResolveGrants says what the bindings give to the holder of a verified credential. Caller: the gateway."""
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

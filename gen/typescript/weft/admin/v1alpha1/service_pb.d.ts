@@ -10,6 +10,7 @@ import type { ObjectRef, Warning } from "../../type/v1alpha1/object_pb.js";
 import type { RevisionVector } from "../../type/v1alpha1/revision_pb.js";
 import type { SidecarStatus } from "../../config/v1alpha1/convergence_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { ListAuditEventsRequestSchema, ListAuditEventsResponseSchema, WatchAuditEventsRequestSchema, WatchAuditEventsResponseSchema, WhoAmIRequestSchema, WhoAmIResponseSchema } from "./audit_pb.js";
 
 /**
  * Describes the file weft/admin/v1alpha1/service.proto.
@@ -405,8 +406,18 @@ export enum Severity {
 export declare const SeveritySchema: GenEnum<Severity>;
 
 /**
- * AdminService is served by the gateway beside the other services' own APIs, which it passes on. Every call needs an
- * administrator's bearer token in the `authorization` header.
+ * AdminService is served by the gateway beside the other services' own APIs, which it passes on.
+ *
+ * Every call needs a credential: a bearer token of this mesh or of its OIDC issuer in the `authorization` header, or a client
+ * certificate with an SVID. What its holder may do is a matter of roles: UNAUTHENTICATED without a good credential,
+ * PERMISSION_DENIED without the role that the method needs in the namespaces that the request is about. A list without a
+ * namespace holds what the caller may see. Who calls too often gets RESOURCE_EXHAUSTED with a RetryInfo detail.
+ *
+ * A call that changes something may carry an `idempotency-key`: the same caller with the same key and the same request gets
+ * the first answer again, from any replica, for as long as the gateway is told to remember; another request with that key is
+ * INVALID_ARGUMENT, and a call while the first still runs is ABORTED. An answer that leaves open what happened (UNAVAILABLE,
+ * DEADLINE_EXCEEDED, INTERNAL) is not kept. An answer with a secret is not kept either: the repeated call is ABORTED and says
+ * so.
  *
  * @generated from service weft.admin.v1alpha1.AdminService
  */
@@ -442,6 +453,38 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof CheckMeshRequestSchema;
     output: typeof CheckMeshResponseSchema;
+  },
+  /**
+   * ListAuditEvents reads what was changed, and what was refused, oldest first. Callers see what is about namespaces of
+   * theirs only; what is about none, such as tokens, is seen by those with a role in every namespace.
+   *
+   * @generated from rpc weft.admin.v1alpha1.AdminService.ListAuditEvents
+   */
+  listAuditEvents: {
+    methodKind: "unary";
+    input: typeof ListAuditEventsRequestSchema;
+    output: typeof ListAuditEventsResponseSchema;
+  },
+  /**
+   * WatchAuditEvents sends those of the past that are wanted, then each one as it is written by any replica. On disconnect
+   * the client asks again with `since` of the last event that it has, and drops what it has already by request_id.
+   *
+   * @generated from rpc weft.admin.v1alpha1.AdminService.WatchAuditEvents
+   */
+  watchAuditEvents: {
+    methodKind: "server_streaming";
+    input: typeof WatchAuditEventsRequestSchema;
+    output: typeof WatchAuditEventsResponseSchema;
+  },
+  /**
+   * WhoAmI says who the caller is and what it may do.
+   *
+   * @generated from rpc weft.admin.v1alpha1.AdminService.WhoAmI
+   */
+  whoAmI: {
+    methodKind: "unary";
+    input: typeof WhoAmIRequestSchema;
+    output: typeof WhoAmIResponseSchema;
   },
 }>;
 

@@ -52,6 +52,14 @@ export declare type GetConvergenceResponse = Message<"weft.config.v1alpha1.GetCo
    * @generated from field: weft.config.v1alpha1.Convergence convergence = 1;
    */
   convergence?: Convergence | undefined;
+
+  /**
+   * With local_only: every sidecar that has a stream at this replica, in no order. Whoever joins the answers of all replicas
+   * takes them out of `away`.
+   *
+   * @generated from field: repeated string connected = 2;
+   */
+  connected: string[];
 };
 
 /**

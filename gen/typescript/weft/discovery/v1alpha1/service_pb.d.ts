@@ -9,7 +9,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { Endpoint, Service, Workload } from "./catalogue_pb.js";
 import type { SourceRevision } from "../../type/v1alpha1/revision_pb.js";
 import type { ObjectRef, Warning } from "../../type/v1alpha1/object_pb.js";
-import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file weft/discovery/v1alpha1/service.proto.
@@ -96,6 +96,13 @@ export declare type UpdateServiceRequest = Message<"weft.discovery.v1alpha1.Upda
    * @generated from field: bool validate_only = 2;
    */
   validateOnly: boolean;
+
+  /**
+   * What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
 };
 
 /**
@@ -157,6 +164,13 @@ export declare type GetServiceRequest = Message<"weft.discovery.v1alpha1.GetServ
    * @generated from field: string name = 2;
    */
   name: string;
+
+  /**
+   * What to return, as paths of the object; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -206,11 +220,25 @@ export declare type ListServicesRequest = Message<"weft.discovery.v1alpha1.ListS
   pageSize: number;
 
   /**
-   * From the previous answer.
+   * From the previous answer to the same request.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Only objects for which this is true; see docs/guides/administration.md.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * What to return of each object, as paths; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 5;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -380,6 +408,13 @@ export declare type UpdateWorkloadRequest = Message<"weft.discovery.v1alpha1.Upd
    * @generated from field: bool validate_only = 2;
    */
   validateOnly: boolean;
+
+  /**
+   * What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
 };
 
 /**
@@ -441,6 +476,13 @@ export declare type GetWorkloadRequest = Message<"weft.discovery.v1alpha1.GetWor
    * @generated from field: string name = 2;
    */
   name: string;
+
+  /**
+   * What to return, as paths of the object; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -490,11 +532,25 @@ export declare type ListWorkloadsRequest = Message<"weft.discovery.v1alpha1.List
   pageSize: number;
 
   /**
-   * From the previous answer.
+   * From the previous answer to the same request.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Only objects for which this is true; see docs/guides/administration.md.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * What to return of each object, as paths; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 5;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -1023,7 +1079,8 @@ export declare const DiscoveryService: GenService<{
    *
    * The server first sends what the client lacks: the changes since `resume_from` if it still has them, else a full state
    * that begins with `reset`. Then it sends changes as they happen, in order of revision, never splitting one revision
-   * over two `complete` messages. Nothing is ever left out silently: what cannot be resumed is a reset. On disconnect the
+   * over two `complete` messages. Nothing is ever left out silently: what cannot be resumed is a reset. A `complete` message
+   * without changes says that nothing happened up to its revision; the server sends one now and then. On disconnect the
    * client keeps what it has, reconnects to any replica and resumes from the last complete revision.
    *
    * @generated from rpc weft.discovery.v1alpha1.DiscoveryService.Watch

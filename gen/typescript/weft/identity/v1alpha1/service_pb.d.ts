@@ -6,9 +6,10 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { SourceRevision } from "../../type/v1alpha1/revision_pb.js";
 import type { CreateHostTokenRequestSchema, CreateHostTokenResponseSchema, HostScope, JoinHostRequestSchema, JoinHostResponseSchema } from "./host_pb.js";
+import type { CreateRoleBindingRequestSchema, CreateRoleBindingResponseSchema, DeleteRoleBindingRequestSchema, DeleteRoleBindingResponseSchema, GetRoleBindingRequestSchema, GetRoleBindingResponseSchema, Grant, ListRoleBindingsRequestSchema, ListRoleBindingsResponseSchema, ResolveGrantsRequestSchema, ResolveGrantsResponseSchema, UpdateRoleBindingRequestSchema, UpdateRoleBindingResponseSchema } from "./access_pb.js";
 
 /**
  * Describes the file weft/identity/v1alpha1/service.proto.
@@ -270,7 +271,7 @@ export declare type CreateJoinTokenResponse = Message<"weft.identity.v1alpha1.Cr
 export declare const CreateJoinTokenResponseSchema: GenMessage<CreateJoinTokenResponse>;
 
 /**
- * AdminToken describes an administrator's token.
+ * AdminToken describes the token of a person or program that calls the gateway.
  *
  * @generated from message weft.identity.v1alpha1.AdminToken
  */
@@ -309,6 +310,13 @@ export declare type AdminToken = Message<"weft.identity.v1alpha1.AdminToken"> & 
    * @generated from field: weft.identity.v1alpha1.HostScope host = 6;
    */
   host?: HostScope | undefined;
+
+  /**
+   * What its holder may do. Absent in records from before there were roles: an administrator's. Absent also when host is set.
+   *
+   * @generated from field: weft.identity.v1alpha1.Grant grant = 5;
+   */
+  grant?: Grant | undefined;
 };
 
 /**
@@ -336,6 +344,13 @@ export declare type CreateAdminTokenRequest = Message<"weft.identity.v1alpha1.Cr
    * @generated from field: google.protobuf.Duration ttl = 2;
    */
   ttl?: Duration | undefined;
+
+  /**
+   * What its holder may do; absent: everything, as administrator.
+   *
+   * @generated from field: weft.identity.v1alpha1.Grant grant = 3;
+   */
+  grant?: Grant | undefined;
 };
 
 /**
@@ -372,11 +387,38 @@ export declare type CreateAdminTokenResponse = Message<"weft.identity.v1alpha1.C
 export declare const CreateAdminTokenResponseSchema: GenMessage<CreateAdminTokenResponse>;
 
 /**
- * ListAdminTokensRequest has no fields.
+ * ListAdminTokensRequest selects a page.
  *
  * @generated from message weft.identity.v1alpha1.ListAdminTokensRequest
  */
 export declare type ListAdminTokensRequest = Message<"weft.identity.v1alpha1.ListAdminTokensRequest"> & {
+  /**
+   * At most this many; 0: 500, at most 5000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous answer to the same request.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Only tokens for which this is true; see docs/guides/administration.md.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * What to return of each token, as paths; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 4;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -386,7 +428,7 @@ export declare type ListAdminTokensRequest = Message<"weft.identity.v1alpha1.Lis
 export declare const ListAdminTokensRequestSchema: GenMessage<ListAdminTokensRequest>;
 
 /**
- * ListAdminTokensResponse holds all tokens.
+ * ListAdminTokensResponse is one page.
  *
  * @generated from message weft.identity.v1alpha1.ListAdminTokensResponse
  */
@@ -397,6 +439,13 @@ export declare type ListAdminTokensResponse = Message<"weft.identity.v1alpha1.Li
    * @generated from field: repeated weft.identity.v1alpha1.AdminToken admin_tokens = 1;
    */
   adminTokens: AdminToken[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -560,7 +609,7 @@ export declare const IdentityService: GenService<{
     output: typeof JoinHostResponseSchema;
   },
   /**
-   * CreateAdminToken mints an administrator's token. Only its hash is stored.
+   * CreateAdminToken mints a token with a role, for a person or program that calls the gateway. Only its hash is stored.
    *
    * @generated from rpc weft.identity.v1alpha1.IdentityService.CreateAdminToken
    */
@@ -570,7 +619,7 @@ export declare const IdentityService: GenService<{
     output: typeof CreateAdminTokenResponseSchema;
   },
   /**
-   * ListAdminTokens lists administrators' tokens without their secrets.
+   * ListAdminTokens lists those tokens, in order of creation, without their secrets.
    *
    * @generated from rpc weft.identity.v1alpha1.IdentityService.ListAdminTokens
    */
@@ -580,7 +629,8 @@ export declare const IdentityService: GenService<{
     output: typeof ListAdminTokensResponseSchema;
   },
   /**
-   * DeleteAdminToken revokes an administrator's token; it stops working everywhere within 5 s.
+   * DeleteAdminToken revokes such a token; it stops working everywhere within 5 s. The last administrator's token that works
+   * stays.
    *
    * @generated from rpc weft.identity.v1alpha1.IdentityService.DeleteAdminToken
    */
@@ -598,6 +648,67 @@ export declare const IdentityService: GenService<{
     methodKind: "unary";
     input: typeof AuthenticateTokenRequestSchema;
     output: typeof AuthenticateTokenResponseSchema;
+  },
+  /**
+   * CreateRoleBinding gives a role to an SVID or to a user or group of an OIDC issuer. ALREADY_EXISTS if there is one of
+   * that name.
+   *
+   * @generated from rpc weft.identity.v1alpha1.IdentityService.CreateRoleBinding
+   */
+  createRoleBinding: {
+    methodKind: "unary";
+    input: typeof CreateRoleBindingRequestSchema;
+    output: typeof CreateRoleBindingResponseSchema;
+  },
+  /**
+   * UpdateRoleBinding replaces the spec and labels of a binding. NOT_FOUND if there is none.
+   *
+   * @generated from rpc weft.identity.v1alpha1.IdentityService.UpdateRoleBinding
+   */
+  updateRoleBinding: {
+    methodKind: "unary";
+    input: typeof UpdateRoleBindingRequestSchema;
+    output: typeof UpdateRoleBindingResponseSchema;
+  },
+  /**
+   * GetRoleBinding reads one binding.
+   *
+   * @generated from rpc weft.identity.v1alpha1.IdentityService.GetRoleBinding
+   */
+  getRoleBinding: {
+    methodKind: "unary";
+    input: typeof GetRoleBindingRequestSchema;
+    output: typeof GetRoleBindingResponseSchema;
+  },
+  /**
+   * ListRoleBindings reads them in order of namespace and name.
+   *
+   * @generated from rpc weft.identity.v1alpha1.IdentityService.ListRoleBindings
+   */
+  listRoleBindings: {
+    methodKind: "unary";
+    input: typeof ListRoleBindingsRequestSchema;
+    output: typeof ListRoleBindingsResponseSchema;
+  },
+  /**
+   * DeleteRoleBinding removes a binding; whoever has no other loses the role everywhere within 5 s.
+   *
+   * @generated from rpc weft.identity.v1alpha1.IdentityService.DeleteRoleBinding
+   */
+  deleteRoleBinding: {
+    methodKind: "unary";
+    input: typeof DeleteRoleBindingRequestSchema;
+    output: typeof DeleteRoleBindingResponseSchema;
+  },
+  /**
+   * ResolveGrants says what the bindings give to the holder of a verified credential. Caller: the gateway.
+   *
+   * @generated from rpc weft.identity.v1alpha1.IdentityService.ResolveGrants
+   */
+  resolveGrants: {
+    methodKind: "unary";
+    input: typeof ResolveGrantsRequestSchema;
+    output: typeof ResolveGrantsResponseSchema;
   },
 }>;
 

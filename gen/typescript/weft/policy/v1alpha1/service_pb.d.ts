@@ -9,6 +9,7 @@ import type { Message } from "@bufbuild/protobuf";
 import type { AccessPolicy, ExternalService, MeshConfig, Route } from "./policy_pb.js";
 import type { SourceRevision } from "../../type/v1alpha1/revision_pb.js";
 import type { ObjectRef, Warning } from "../../type/v1alpha1/object_pb.js";
+import type { FieldMask } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file weft/policy/v1alpha1/service.proto.
@@ -95,6 +96,13 @@ export declare type UpdateRouteRequest = Message<"weft.policy.v1alpha1.UpdateRou
    * @generated from field: bool validate_only = 2;
    */
   validateOnly: boolean;
+
+  /**
+   * What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
 };
 
 /**
@@ -156,6 +164,13 @@ export declare type GetRouteRequest = Message<"weft.policy.v1alpha1.GetRouteRequ
    * @generated from field: string name = 2;
    */
   name: string;
+
+  /**
+   * What to return, as paths of the object; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -205,11 +220,25 @@ export declare type ListRoutesRequest = Message<"weft.policy.v1alpha1.ListRoutes
   pageSize: number;
 
   /**
-   * From the previous answer.
+   * From the previous answer to the same request.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Only objects for which this is true; see docs/guides/administration.md.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * What to return of each object, as paths; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 5;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -379,6 +408,13 @@ export declare type UpdateAccessPolicyRequest = Message<"weft.policy.v1alpha1.Up
    * @generated from field: bool validate_only = 2;
    */
   validateOnly: boolean;
+
+  /**
+   * What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
 };
 
 /**
@@ -440,6 +476,13 @@ export declare type GetAccessPolicyRequest = Message<"weft.policy.v1alpha1.GetAc
    * @generated from field: string name = 2;
    */
   name: string;
+
+  /**
+   * What to return, as paths of the object; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -489,11 +532,25 @@ export declare type ListAccessPoliciesRequest = Message<"weft.policy.v1alpha1.Li
   pageSize: number;
 
   /**
-   * From the previous answer.
+   * From the previous answer to the same request.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Only objects for which this is true; see docs/guides/administration.md.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * What to return of each object, as paths; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 5;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -663,6 +720,13 @@ export declare type UpdateMeshConfigRequest = Message<"weft.policy.v1alpha1.Upda
    * @generated from field: bool validate_only = 2;
    */
   validateOnly: boolean;
+
+  /**
+   * What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
 };
 
 /**
@@ -724,6 +788,13 @@ export declare type GetMeshConfigRequest = Message<"weft.policy.v1alpha1.GetMesh
    * @generated from field: string name = 2;
    */
   name: string;
+
+  /**
+   * What to return, as paths of the object; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -773,11 +844,25 @@ export declare type ListMeshConfigsRequest = Message<"weft.policy.v1alpha1.ListM
   pageSize: number;
 
   /**
-   * From the previous answer.
+   * From the previous answer to the same request.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Only objects for which this is true; see docs/guides/administration.md.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * What to return of each object, as paths; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 5;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -947,6 +1032,13 @@ export declare type UpdateExternalServiceRequest = Message<"weft.policy.v1alpha1
    * @generated from field: bool validate_only = 2;
    */
   validateOnly: boolean;
+
+  /**
+   * What to replace, as paths of the object: "spec", "spec.…", "metadata.labels". Absent: spec and labels.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
 };
 
 /**
@@ -1008,6 +1100,13 @@ export declare type GetExternalServiceRequest = Message<"weft.policy.v1alpha1.Ge
    * @generated from field: string name = 2;
    */
   name: string;
+
+  /**
+   * What to return, as paths of the object; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 3;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
@@ -1057,11 +1156,25 @@ export declare type ListExternalServicesRequest = Message<"weft.policy.v1alpha1.
   pageSize: number;
 
   /**
-   * From the previous answer.
+   * From the previous answer to the same request.
    *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Only objects for which this is true; see docs/guides/administration.md.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * What to return of each object, as paths; absent: all of it.
+   *
+   * @generated from field: google.protobuf.FieldMask read_mask = 5;
+   */
+  readMask?: FieldMask | undefined;
 };
 
 /**
