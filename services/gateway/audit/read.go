@@ -63,7 +63,7 @@ func (l *Log) List(ctx context.Context, r Reader, req *adminpb.ListAuditEventsRe
 	if err := check(req.GetFilter()); err != nil {
 		return nil, err
 	}
-	all, _, err := l.read(ctx, req.GetFilter())
+	all, _, err := l.read(ctx, l.days(req.GetFilter()))
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +90,9 @@ func (l *Log) Watch(ctx context.Context, r Reader, f *adminpb.AuditFilter, begun
 	if err := check(f); err != nil {
 		return err
 	}
-	past := proto.CloneOf(f)
-	if f.GetSince() == nil {
-		past = nil
+	past := l.days(f)
+	if f.GetSince() == nil { // nothing of it is wanted but the revision that it ends at
+		past = []string{prefix + l.deps.Now().UTC().Format(day) + "/"}
 	}
 	all, revision, err := l.read(ctx, past)
 	if err != nil {
@@ -151,9 +151,9 @@ func check(f *adminpb.AuditFilter) error {
 // fewDays is how many days are read one by one rather than with all others.
 const fewDays = 7
 
-// read reads the events of the days that a filter is about, in order; without a filter only what it takes to know the revision.
-func (l *Log) read(ctx context.Context, f *adminpb.AuditFilter) (all []stored, revision int64, err error) {
-	for _, p := range l.prefixes(f) {
+// read reads the events of some days, in order, and the revision that they end at.
+func (l *Log) read(ctx context.Context, days []string) (all []stored, revision int64, err error) {
+	for _, p := range days {
 		entries, at, err := l.deps.Store.List(ctx, p)
 		if err != nil {
 			return nil, 0, storeFault(err)
@@ -175,12 +175,9 @@ func (l *Log) read(ctx context.Context, f *adminpb.AuditFilter) (all []stored, r
 	return all, revision, nil
 }
 
-// prefixes are the keys of the days from since on, with a day of slack for clocks that differ; or of all.
-func (l *Log) prefixes(f *adminpb.AuditFilter) []string {
+// days are what keys of the days from since on begin with, with a day of slack for clocks that differ; or those of all.
+func (l *Log) days(f *adminpb.AuditFilter) []string {
 	now := l.deps.Now().UTC()
-	if f == nil {
-		return []string{prefix + now.Format(day) + "/"}
-	}
 	since := f.GetSince().AsTime()
 	if f.GetSince() == nil || now.Sub(since) > fewDays*24*time.Hour {
 		return []string{prefix}

@@ -135,7 +135,8 @@ func (l *Limiter) take(key string, limit rate.Limit, burst int) time.Duration {
 	return wait
 }
 
-// makeRoom forgets full buckets, which are the same as none; when all are in use, any one goes: its owner gains one burst.
+// makeRoom forgets full buckets, which are the same as none. When too many are in use, any go until half are left, so that the
+// next look is far away; their owners gain one burst.
 func (l *Limiter) makeRoom(now time.Time) {
 	if len(l.buckets) < maxBuckets {
 		return
@@ -146,7 +147,7 @@ func (l *Limiter) makeRoom(now time.Time) {
 		}
 	}
 	for key := range l.buckets {
-		if len(l.buckets) < maxBuckets {
+		if len(l.buckets) <= maxBuckets/2 {
 			return
 		}
 		delete(l.buckets, key)
