@@ -101,6 +101,9 @@ func (o *options) call(ctx context.Context, f func(context.Context, *client) err
 
 // token is the caller's credential; empty when there is none, which the gateway then refuses readably.
 func (o *options) token() (string, error) {
+	if o.certFile != "" && o.tokenFile == "" {
+		return "", nil // the certificate says who it is; a token would count before it
+	}
 	if t := os.Getenv("WEFT_TOKEN"); t != "" && o.tokenFile == "" {
 		return t, nil
 	}
@@ -133,14 +136,14 @@ func (o *options) transport() (credentials.TransportCredentials, error) {
 		}
 		local = local && isLoopback(host)
 	}
-	if o.caFile == "" && local {
+	if o.caFile == "" && o.certFile == "" && local {
 		return insecure.NewCredentials(), nil
 	}
 	file := o.caFile
 	if file == "" {
 		file = filepath.Join(o.dataDir, "bundle.pem")
 	}
-	return systemTLS(file, "gateway")
+	return o.systemTLS(file, "gateway")
 }
 
 func isLoopback(host string) bool {
@@ -148,8 +151,9 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// systemTLS accepts a server whose SVID chains to the bundle in file and whose account is that of the named service.
-func systemTLS(file, service string) (credentials.TransportCredentials, error) {
+// systemTLS accepts a server whose SVID chains to the bundle in file and whose account is that of the named service, and presents
+// the caller's own SVID when there is one.
+func (o *options) systemTLS(file, service string) (credentials.TransportCredentials, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("trust bundle for a connection over the network (--ca): %w", err)}
@@ -161,7 +165,18 @@ func systemTLS(file, service string) (credentials.TransportCredentials, error) {
 	verify := func(state tls.ConnectionState) error {
 		return verifySystem(state.PeerCertificates, pem.X509Authorities(), service)
 	}
-	return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, VerifyConnection: verify}), nil
+	conf := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, VerifyConnection: verify}
+	if (o.certFile == "") != (o.keyFile == "") {
+		return nil, usageError{errors.New("--cert and --key come together")}
+	}
+	if o.certFile != "" {
+		own, err := tls.LoadX509KeyPair(o.certFile, o.keyFile)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("SVID to call with (--cert, --key): %w", err)}
+		}
+		conf.Certificates = []tls.Certificate{own}
+	}
+	return credentials.NewTLS(conf), nil
 }
 
 func verifySystem(certs, roots []*x509.Certificate, service string) error {

@@ -73,7 +73,7 @@ func ExitCode(err error) int {
 		return exitConflict
 	case codes.PermissionDenied, codes.Unauthenticated:
 		return exitDenied
-	case codes.Unavailable, codes.DeadlineExceeded:
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted:
 		return exitUnavailable
 	default:
 		return exitError
@@ -114,7 +114,7 @@ func describe(err error) string {
 	case codes.Unavailable:
 		b.WriteString("\nIs the control plane running (`weft up`), and is --gateway right?")
 	case codes.Unauthenticated:
-		b.WriteString("\nGive an administrator's token with --token-file or WEFT_TOKEN; `weft up` writes the first one to <data-dir>/admin.token.")
+		b.WriteString("\nGive a token with --token-file or WEFT_TOKEN, or an SVID with --cert and --key; `weft up` writes an administrator's token to <data-dir>/admin.token.")
 	}
 	return b.String()
 }

@@ -65,7 +65,8 @@ resiliency and observability, through a sidecar next to it.
 	o.addFlags(root)
 	root.AddCommand(
 		upCommand(), runCommand(o), joinCommand(o), leaveCommand(o), applyCommand(o), getCommand(o), deleteCommand(o), servicesCommand(o),
-		statusCommand(o), topCommand(o), checkCommand(o), configCommand(o), tokenCommand(o), backupCommand(o), restoreCommand(o),
+		statusCommand(o), topCommand(o), checkCommand(o), configCommand(o), tokenCommand(o), auditCommand(o), whoAmICommand(o),
+		backupCommand(o), restoreCommand(o),
 		versionCommand(o),
 	)
 	wrapUsage(root)
@@ -109,6 +110,8 @@ type options struct {
 	gateway   string
 	tokenFile string
 	caFile    string
+	certFile  string
+	keyFile   string
 	dataDir   string
 	runDir    string
 	namespace string
@@ -123,8 +126,10 @@ func (o *options) addFlags(root *cobra.Command) {
 	f.StringVar(&o.dataDir, "data-dir", envOr("WEFT_DATA_DIR", app.Default().DataDir), "directory of this machine's mesh data")
 	f.StringVar(&o.runDir, "run-dir", envOr("WEFT_RUN_DIR", app.Default().RunDir), "directory of what this machine's running programs need")
 	f.StringVar(&o.tokenFile, "token-file", os.Getenv("WEFT_TOKEN_FILE"),
-		"file with the administrator's token (default <data-dir>/admin.token, on a joined host host.token; WEFT_TOKEN holds the token itself)")
+		"file with the caller's token (default <data-dir>/admin.token, on a joined host host.token; WEFT_TOKEN holds the token itself)")
 	f.StringVar(&o.caFile, "ca", os.Getenv("WEFT_CA"), "file with the trust bundle, for a gateway on another machine (default <data-dir>/bundle.pem)")
+	f.StringVar(&o.certFile, "cert", os.Getenv("WEFT_CERT"), "file with an SVID to call with instead of a token, for a gateway that serves TLS")
+	f.StringVar(&o.keyFile, "key", os.Getenv("WEFT_KEY"), "file with the key of the SVID")
 	f.StringVarP(&o.namespace, "namespace", "n", envOr("WEFT_NAMESPACE", "default"), "namespace of objects that name none")
 	f.StringVarP(&o.output, "output", "o", "", "json or yaml instead of text for people")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "time for the control plane to answer")

@@ -17,7 +17,7 @@ import (
 func tokenCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make and revoke tokens: for sidecars, services and hosts to join with, for administrators to call with",
+		Short: "Make and revoke tokens: for sidecars, services and hosts to join with, for people and programs to call with",
 	}
 	cmd.AddCommand(joinTokenCommand(o), hostTokenCommand(o), adminTokenCommand(o))
 	return cmd
@@ -85,7 +85,7 @@ func (o *options) dialIdentity(address string) (*grpc.ClientConn, error) {
 	if file == "" {
 		file = filepath.Join(o.dataDir, "bundle.pem")
 	}
-	creds, err := systemTLS(file, "identity")
+	creds, err := o.systemTLS(file, "identity")
 	if err != nil {
 		return nil, err
 	}
@@ -94,76 +94,4 @@ func (o *options) dialIdentity(address string) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("identity service %q: %w", address, err)
 	}
 	return conn, nil
-}
-
-func adminTokenCommand(o *options) *cobra.Command {
-	cmd := &cobra.Command{Use: "admin", Short: "Make, list and revoke administrators' tokens"}
-	cmd.AddCommand(adminCreateCommand(o), adminListCommand(o), adminDeleteCommand(o))
-	return cmd
-}
-
-func adminCreateCommand(o *options) *cobra.Command {
-	var ttl time.Duration
-	cmd := &cobra.Command{
-		Use:   "create DESCRIPTION",
-		Short: "Make an administrator's token; its secret is shown once",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			req := &identitypb.CreateAdminTokenRequest{Description: args[0]}
-			if ttl > 0 {
-				req.Ttl = durationpb.New(ttl)
-			}
-			return o.call(cmd.Context(), func(ctx context.Context, c *client) error {
-				resp, err := c.identity.CreateAdminToken(ctx, req)
-				if err != nil {
-					return err
-				}
-				return o.print(resp, func(w io.Writer) { fmt.Fprintln(w, resp.GetSecret()) })
-			})
-		},
-	}
-	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it works (default: for ever)")
-	return cmd
-}
-
-func adminListCommand(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List administrators' tokens, without their secrets",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.call(cmd.Context(), func(ctx context.Context, c *client) error {
-				resp, err := c.identity.ListAdminTokens(ctx, &identitypb.ListAdminTokensRequest{})
-				if err != nil {
-					return err
-				}
-				rows := [][]string{{"ID", "DESCRIPTION", "CREATED", "EXPIRES"}}
-				for _, t := range resp.GetAdminTokens() {
-					expires := "never"
-					if t.GetExpireTime() != nil {
-						expires = t.GetExpireTime().AsTime().Local().Format(time.DateTime)
-					}
-					rows = append(rows, []string{t.GetId(), t.GetDescription(), t.GetCreateTime().AsTime().Local().Format(time.DateTime), expires})
-				}
-				return o.print(resp, func(w io.Writer) { table(w, rows) })
-			})
-		},
-	}
-}
-
-func adminDeleteCommand(o *options) *cobra.Command {
-	return &cobra.Command{
-		Use:   "delete ID",
-		Short: "Revoke an administrator's token; it stops working everywhere within 5 s",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.call(cmd.Context(), func(ctx context.Context, c *client) error {
-				_, err := c.identity.DeleteAdminToken(ctx, &identitypb.DeleteAdminTokenRequest{Id: args[0]})
-				if err == nil {
-					fmt.Fprintf(o.streams.Out, "token %s revoked\n", args[0])
-				}
-				return err
-			})
-		},
-	}
 }

@@ -37,7 +37,11 @@ func (r Rule) judgeHost(p Principal, method string, objects []Object) (done bool
 	case ByGrants:
 		return false, nil
 	case ForAccounts:
+		namespaces, _ := p.Namespaces()
 		for _, o := range objects {
+			if !slices.Contains(namespaces, o.Namespace) {
+				return false, fault.New(fault.Denied, "host %q may start workloads in %s, not in namespace %q", p.Host.Name, quoted(namespaces), o.Namespace)
+			}
 			if a := p.Host.Accounts; len(a) > 0 && !slices.Contains(a, o.Name) {
 				return false, fault.New(fault.Denied, "host %q may start workloads with the accounts %s, not %q", p.Host.Name, quoted(a), o.Name)
 			}
@@ -49,7 +53,7 @@ func (r Rule) judgeHost(p Principal, method string, objects []Object) (done bool
 		}
 		return true, nil
 	}
-	return false, fault.New(fault.Denied, "the credential of host %q is not good for %s; ask an administrator", p.Host.Name, short(method))
+	return false, fault.New(fault.Denied, "the credential of host %q is not good for %s; ask an administrator", p.Host.Name, method[strings.LastIndexByte(method, '/')+1:])
 }
 
 func quoted(names []string) string {

@@ -47,7 +47,9 @@ func (r *rig) write(t *testing.T, id, principal, code string, objects ...*typepb
 	r.Write(t.Context(), &adminpb.AuditEvent{RequestId: id, Time: timestamppb.New(r.now), Principal: principal, Code: code, Objects: objects})
 }
 
-func ref(kind, namespace string) *typepb.ObjectRef { return &typepb.ObjectRef{Kind: kind, Namespace: namespace} }
+func ref(kind, namespace string) *typepb.ObjectRef {
+	return &typepb.ObjectRef{Kind: kind, Namespace: namespace}
+}
 
 func ids(events []*adminpb.AuditEvent) []string {
 	var out []string
