@@ -161,7 +161,7 @@ func Default() *Settings {
 		},
 		Identity: IdentitySettings{SVIDTTL: 48 * time.Hour, JoinTokenTTL: 10 * time.Minute},
 		Gateway: GatewaySettings{
-			Rate: 50, Burst: 200, MaxConcurrent: 1024, MaxBody: 16 << 20,
+			Rate: 200, Burst: 1000, MaxConcurrent: 1024, MaxBody: 16 << 20,
 			AuditMaxEvents: 10_000, AuditMaxAge: 90 * 24 * time.Hour, IdempotencyWindow: time.Hour,
 			OIDCSubjectClaim: "sub", OIDCGroupsClaim: "groups",
 		},

@@ -32,7 +32,7 @@ import (
 )
 
 // start runs all services in this process, as `weft up` does, and returns the gateway's addresses and the first token.
-func start(t *testing.T) (ports app.ServicePorts, token string) {
+func start(t *testing.T, change ...func(*app.Settings)) (ports app.ServicePorts, token string) {
 	t.Helper()
 	s := app.Default()
 	s.DataDir, s.RunDir, s.Store.Kind = t.TempDir(), t.TempDir(), app.StoreMem
@@ -40,6 +40,9 @@ func start(t *testing.T) (ports app.ServicePorts, token string) {
 		*s.Listen.Port(name) = 0
 	}
 	s.Listen.GatewayREST = 0
+	for _, f := range change {
+		f(s)
+	}
 	ready, ended := make(chan app.Ports, 1), make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {

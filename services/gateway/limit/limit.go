@@ -26,7 +26,7 @@ type Config struct {
 }
 
 // Default returns the limits that hold when nothing is configured.
-func Default() Config { return Config{Rate: 50, Burst: 200, Concurrent: 1024, Body: 16 << 20} }
+func Default() Config { return Config{Rate: 200, Burst: 1000, Concurrent: 1024, Body: 16 << 20} }
 
 // Validate reports all problems of the limits.
 func (c Config) Validate() error {

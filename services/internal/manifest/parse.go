@@ -101,6 +101,12 @@ func kinds() map[string]Object {
 	}
 }
 
+// Kinds lists the kinds that a manifest may hold, in order of name.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds())) }
+
+// New makes an empty object of a kind; nil for one that is not known.
+func New(kind string) Object { return kinds()[kind] }
+
 func parseObject(document int, tree any) []Parsed {
 	top, ok := tree.(map[string]any)
 	if !ok {
