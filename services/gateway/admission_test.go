@@ -343,3 +343,45 @@ func TestClientCertificates(t *testing.T) {
 		t.Errorf("a viewer deletes: %v", err)
 	}
 }
+
+// A stream ends when its caller is nobody any more, or is somebody else; it would go on for ever otherwise.
+func TestOpenStreamsEndWithTheRolesOfTheirCallers(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*fakeIdentity)
+		want   codes.Code
+	}{
+		"revoked":     {func(f *fakeIdentity) { f.revoked = true }, codes.Unauthenticated},
+		"fewer roles": {func(f *fakeIdentity) { f.tokens["viewer"].Namespaces = []string{"shop"} }, codes.Unavailable},
+	} {
+		r := newCrowd(t)
+		conn, _ := r.conn(t)
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer viewer")
+		stream, err := policypb.NewPolicyServiceClient(conn).Watch(ctx, &policypb.WatchRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		r.identity.mu.Lock()
+		test.change(r.identity)
+		r.identity.mu.Unlock()
+		r.pass(5 * time.Second)
+		for err == nil {
+			_, err = stream.Recv()
+		}
+		if status.Code(err) != test.want {
+			t.Errorf("%s: %v, want %s", name, err, test.want)
+		}
+	}
+}
+
+func TestGuessingHurtsNobodyWhoIsKnown(t *testing.T) {
+	r := newCrowd(t)
+	for range 25 {
+		r.send(t, "GET", "/v1alpha1/whoami", "", "Authorization", "Bearer guess")
+	}
+	if resp, _ := r.send(t, "GET", "/v1alpha1/whoami", ""); resp.StatusCode != 200 {
+		t.Errorf("from the same address, with a token that is known: %d", resp.StatusCode)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/weft-mesh/weft/internal/backoff"
 	"github.com/weft-mesh/weft/services/gateway/access"
 	"github.com/weft-mesh/weft/services/gateway/repeat"
 	"github.com/weft-mesh/weft/services/internal/fault"
@@ -62,8 +63,8 @@ func (s *Service) admit(ctx context.Context, name string, from origin, x exchang
 			s.deps.Log.Error("rpc handler panicked", zap.String("method", name), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
 			err = fault.New(fault.Internal, "internal error, see the log")
 		}
-		if err != nil && errors.Is(context.Cause(ctx), errDraining) {
-			err = errDraining
+		if cause := (*fault.Error)(nil); err != nil && errors.As(context.Cause(ctx), &cause) { // the stream was ended, and this is why
+			err = cause
 		}
 		st := rpc.StatusOf(err)
 		err = st.Err()
@@ -93,12 +94,18 @@ func (s *Service) admit(ctx context.Context, name string, from origin, x exchang
 		namespaces = nil
 	}
 	ctx = rpc.WithPrincipal(withCall(ctx, c), c.who.ID, namespaces)
+	if c.method.stream {
+		watched, stop := context.WithCancel(ctx)
+		defer stop()
+		go s.recheck(watched, *c, cancel)
+	}
 	return s.carryOut(ctx, c, x)
 }
 
-// identify finds out who calls, unless they call too often.
+// identify finds out who calls, unless they call too often. An address from which somebody guesses keeps those out whom nobody
+// has confirmed lately, and nobody else.
 func (s *Service) identify(ctx context.Context, c *call) error {
-	if err := s.limits.Guessing(c.origin.address); err != nil {
+	if err := s.limits.Guessing(c.origin.address); err != nil && !s.auth.Known(c.origin.presented) {
 		return err
 	}
 	who, err := s.auth.Authenticate(ctx, c.origin.presented, !c.method.writes)
@@ -186,6 +193,24 @@ func (s *Service) carryOut(ctx context.Context, c *call, x exchange) error {
 	run.Finish(ctx, c.response, rpc.StatusOf(err), c.method.secret)
 	finished = true
 	return err
+}
+
+// recheck ends a stream whose caller has lost what let them open it: it would go on for as long as they like. It runs until
+// the stream has ended.
+func (s *Service) recheck(ctx context.Context, c call, end context.CancelCauseFunc) {
+	for backoff.Sleep(ctx, s.every) == nil {
+		who, err := s.auth.Authenticate(ctx, c.origin.presented, true)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil && who.Same(c.who):
+			continue
+		case err == nil:
+			err = fault.New(fault.Unavailable, "the roles of %s have changed: call again", who)
+		}
+		end(err)
+		return
+	}
 }
 
 type callKey struct{}

@@ -34,6 +34,12 @@ import (
 // start runs all services in this process, as `weft up` does, and returns the gateway's addresses and the first token.
 func start(t *testing.T, change ...func(*app.Settings)) (ports app.ServicePorts, token string) {
 	t.Helper()
+	all, token := startAll(t, change...)
+	return all[app.Gateway], token
+}
+
+func startAll(t *testing.T, change ...func(*app.Settings)) (ports app.Ports, token string) {
+	t.Helper()
 	s := app.Default()
 	s.DataDir, s.RunDir, s.Store.Kind = t.TempDir(), t.TempDir(), app.StoreMem
 	for _, name := range app.Names() {
@@ -60,8 +66,7 @@ func start(t *testing.T, change ...func(*app.Settings)) (ports app.ServicePorts,
 		}
 	})
 	select {
-	case p := <-ready:
-		ports = p[app.Gateway]
+	case ports = <-ready:
 	case err := <-ended:
 		ended <- nil
 		t.Fatalf("control plane ended: %v", err)

@@ -150,6 +150,7 @@ func (r *rig) start(t *testing.T, ctx context.Context, wg *sync.WaitGroup, mode 
 		},
 	})
 	must(t, err)
+	s.every = 10 * time.Millisecond
 	ctx, r.stop = context.WithCancel(ctx)
 	wg.Go(func() { must(t, s.Run(ctx)) })
 	r.grpc, r.rest = grpcPort.Addr().String(), "http://"+restPort.Addr().String()

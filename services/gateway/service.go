@@ -92,6 +92,8 @@ type Service struct {
 	proxy   *proxy
 	calls   *calls
 	muted   prometheus.Counter
+	// every is how often the callers of open streams are looked at again.
+	every time.Duration
 
 	// draining ends when the gateway stops; Run cancels it, and calls listen to it.
 	draining context.Context
@@ -122,7 +124,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("configuration of gateway: %w", err)
 	}
 	s := &Service{
-		cfg: cfg, deps: deps, calls: counted, muted: counted.muted, limits: limit.New(cfg.Limits, deps.Now), log: events,
+		cfg: cfg, deps: deps, every: 5 * time.Second, calls: counted, muted: counted.muted, limits: limit.New(cfg.Limits, deps.Now), log: events,
 		repeats: repeat.New(cfg.Repeat, deps.Store, deps.Log, deps.Now),
 		auth: credential.New(credential.Deps{
 			Identity: func() (grpc.ClientConnInterface, error) { return deps.Dial(identity) }, Trust: deps.Trust, OIDC: issuer, Now: deps.Now,

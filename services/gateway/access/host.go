@@ -17,6 +17,13 @@ type Host struct {
 	Accounts []string
 }
 
+func (h *Host) same(o *Host) bool {
+	if h == nil || o == nil {
+		return h == o
+	}
+	return h.Name == o.Name && slices.Equal(h.Accounts, o.Accounts)
+}
+
 // Hosts says what a method is good for to a host's credential. The zero value is nothing.
 type Hosts uint8
 

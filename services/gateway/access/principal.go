@@ -21,6 +21,13 @@ type Principal struct {
 	Host *Host
 }
 
+// Same says whether it is the same caller who may do the same.
+func (p Principal) Same(o Principal) bool {
+	return p.ID == o.ID && p.Credential == o.Credential && p.Host.same(o.Host) && slices.EqualFunc(p.Grants, o.Grants, func(a, b model.Grant) bool {
+		return a.Role == b.Role && slices.Equal(a.Namespaces, b.Namespaces)
+	})
+}
+
 // In is the highest role that the caller has in a namespace.
 func (p Principal) In(namespace string) model.Role {
 	return p.highest(func(g model.Grant) bool { return g.In(namespace) })

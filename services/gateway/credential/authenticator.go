@@ -114,6 +114,17 @@ func (a *Authenticator) Authenticate(ctx context.Context, p Presented, reading b
 	return access.Principal{}, fault.Wrap(fault.Unavailable, err, "who calls cannot be found out now")
 }
 
+// Known says whether a credential was confirmed lately.
+func (a *Authenticator) Known(p Presented) bool {
+	name, _, err := a.choose(p)
+	if err != nil {
+		return false
+	}
+	now := a.deps.Now()
+	c, ok := a.lookup(sha256.Sum256([]byte(name)), now)
+	return ok && now.Before(c.at.Add(grace))
+}
+
 // check verifies one credential.
 type check func(ctx context.Context) (confirmed, error)
 

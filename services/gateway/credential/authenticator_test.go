@@ -16,6 +16,7 @@ import (
 	"github.com/weft-mesh/weft/internal/spiffe"
 	"github.com/weft-mesh/weft/internal/testca"
 	"github.com/weft-mesh/weft/services/gateway/access"
+	"github.com/weft-mesh/weft/services/gateway/credential/credentialtest"
 	"github.com/weft-mesh/weft/services/internal/fault"
 	"github.com/weft-mesh/weft/services/internal/model"
 )
@@ -239,8 +240,8 @@ func TestSVIDs(t *testing.T) {
 
 func TestOIDCSubjectsAndGroupsAreBound(t *testing.T) {
 	r := newRig(t)
-	i := newIssuer(t, time.Now)
-	raw := Presented{Authorization: []string{"Bearer " + i.token(t, nil)}}
+	i := credentialtest.NewIssuer(t, time.Now)
+	raw := Presented{Authorization: []string{"Bearer " + i.Token(t, nil)}}
 	if _, err := r.Authenticate(t.Context(), raw, false); !fault.Is(err, fault.Anonymous) {
 		t.Errorf("without an issuer: %v", err)
 	}

@@ -7,16 +7,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weft-mesh/weft/services/gateway/credential/credentialtest"
 	"github.com/weft-mesh/weft/services/internal/fault"
 )
 
-func newOIDC(t *testing.T, i *issuer, change ...func(*OIDCConfig)) *OIDC {
+func newOIDC(t *testing.T, i *credentialtest.Issuer, change ...func(*OIDCConfig)) *OIDC {
 	t.Helper()
 	cfg := OIDCConfig{Issuer: i.URL, Audience: "weft", SubjectClaim: "sub", GroupsClaim: "groups"}
 	for _, f := range change {
 		f(&cfg)
 	}
-	o, err := NewOIDC(cfg, i.now)
+	o, err := NewOIDC(cfg, i.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +25,7 @@ func newOIDC(t *testing.T, i *issuer, change ...func(*OIDCConfig)) *OIDC {
 }
 
 func TestGoodTokens(t *testing.T) {
-	i := newIssuer(t, time.Now)
+	i := credentialtest.NewIssuer(t, time.Now)
 	for _, test := range []struct {
 		name   string
 		config func(*OIDCConfig)
@@ -36,7 +37,7 @@ func TestGoodTokens(t *testing.T) {
 		{"no groups", func(*OIDCConfig) {}, map[string]any{"groups": 7}, Claims{Subject: "u-17"}},
 		{"one of several audiences", func(*OIDCConfig) {}, map[string]any{"aud": []string{"other", "weft"}}, Claims{Subject: "u-17", Groups: []string{"deployers", "people"}}},
 	} {
-		got, err := newOIDC(t, i, test.config).Verify(t.Context(), i.token(t, test.claims))
+		got, err := newOIDC(t, i, test.config).Verify(t.Context(), i.Token(t, test.claims))
 		if err != nil {
 			t.Errorf("%s: %v", test.name, err)
 			continue
@@ -52,25 +53,25 @@ func TestGoodTokens(t *testing.T) {
 }
 
 func TestBadTokensAreRefusedReadably(t *testing.T) {
-	i, stranger := newIssuer(t, time.Now), newIssuer(t, time.Now)
-	forged := &issuer{Server: i.Server, key: newKey(t, "one"), now: time.Now} // says that it is i, and is not
+	i, stranger := credentialtest.NewIssuer(t, time.Now), credentialtest.NewIssuer(t, time.Now)
+	forged := &credentialtest.Issuer{Server: i.Server, Key: credentialtest.NewKey(t, "one"), Now: time.Now} // says that it is i, and is not
 	past := time.Now().Add(-time.Hour).Unix()
-	tampered := strings.Split(i.token(t, nil), ".")
-	tampered[1] = strings.Split(i.token(t, map[string]any{"sub": "root"}), ".")[1]
+	tampered := strings.Split(i.Token(t, nil), ".")
+	tampered[1] = strings.Split(i.Token(t, map[string]any{"sub": "root"}), ".")[1]
 	for _, test := range []struct {
 		name, token, want string
 		config            func(*OIDCConfig)
 	}{
-		{"wrong audience", i.token(t, map[string]any{"aud": "others"}), `is for audience others; this gateway is "weft"`, nil},
-		{"expired", i.token(t, map[string]any{"exp": past}), "expired at ", nil},
-		{"not yet", i.token(t, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}), "not before", nil},
-		{"unknown issuer", stranger.token(t, nil), "is of issuer \"" + stranger.URL, nil},
-		{"unknown key", forged.token(t, nil), "is not good", nil},
+		{"wrong audience", i.Token(t, map[string]any{"aud": "others"}), `is for audience others; this gateway is "weft"`, nil},
+		{"expired", i.Token(t, map[string]any{"exp": past}), "expired at ", nil},
+		{"not yet", i.Token(t, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}), "not before", nil},
+		{"unknown issuer", stranger.Token(t, nil), "is of issuer \"" + stranger.URL, nil},
+		{"unknown key", forged.Token(t, nil), "is not good", nil},
 		{"tampered", strings.Join(tampered, "."), "is not good", nil},
-		{"unsigned", "eyJhbGciOiJub25lIn0." + strings.Split(i.token(t, nil), ".")[1] + ".", "is not good", nil},
+		{"unsigned", "eyJhbGciOiJub25lIn0." + strings.Split(i.Token(t, nil), ".")[1] + ".", "is not good", nil},
 		{"no token at all", "a.b.c", "no JSON web token", nil},
-		{"no subject", i.token(t, map[string]any{"sub": ""}), `no claim "sub"`, nil},
-		{"address that nobody verified", i.token(t, map[string]any{"email_verified": false}), "not verified", func(c *OIDCConfig) { c.SubjectClaim = "email" }},
+		{"no subject", i.Token(t, map[string]any{"sub": ""}), `no claim "sub"`, nil},
+		{"address that nobody verified", i.Token(t, map[string]any{"email_verified": false}), "not verified", func(c *OIDCConfig) { c.SubjectClaim = "email" }},
 	} {
 		if test.config == nil {
 			test.config = func(*OIDCConfig) {}
@@ -85,35 +86,35 @@ func TestBadTokensAreRefusedReadably(t *testing.T) {
 // An issuer that is away is no reason to call its tokens bad; once its keys are known it is not asked again.
 func TestIssuerAway(t *testing.T) {
 	now := time.Now()
-	i := newIssuer(t, func() time.Time { return now })
+	i := credentialtest.NewIssuer(t, func() time.Time { return now })
 	o := newOIDC(t, i)
-	i.down.Store(true)
-	if _, err := o.Verify(t.Context(), i.token(t, nil)); !fault.Is(err, fault.Unavailable) {
+	i.Down.Store(true)
+	if _, err := o.Verify(t.Context(), i.Token(t, nil)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("while it is away: %v", err)
 	}
-	i.down.Store(false)
-	if _, err := o.Verify(t.Context(), i.token(t, nil)); !fault.Is(err, fault.Unavailable) {
+	i.Down.Store(false)
+	if _, err := o.Verify(t.Context(), i.Token(t, nil)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("it is asked by every call: %v", err)
 	}
 	now = now.Add(pause)
 	for range 3 {
-		if _, err := o.Verify(t.Context(), i.token(t, nil)); err != nil {
+		if _, err := o.Verify(t.Context(), i.Token(t, nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := i.asked.Load(); n != 1 {
+	if n := i.Asked.Load(); n != 1 {
 		t.Errorf("keys were asked for %d times, want once", n)
 	}
-	i.down.Store(true)
-	if _, err := o.Verify(t.Context(), i.token(t, nil)); err != nil {
+	i.Down.Store(true)
+	if _, err := o.Verify(t.Context(), i.Token(t, nil)); err != nil {
 		t.Errorf("with keys that are known: %v", err)
 	}
-	i.key = newKey(t, "two")
-	if _, err := o.Verify(t.Context(), i.token(t, nil)); !fault.Is(err, fault.Unavailable) {
+	i.Key = credentialtest.NewKey(t, "two")
+	if _, err := o.Verify(t.Context(), i.Token(t, nil)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a new key that cannot be fetched: %v", err)
 	}
-	i.down.Store(false)
-	if _, err := o.Verify(t.Context(), i.token(t, nil)); err != nil {
+	i.Down.Store(false)
+	if _, err := o.Verify(t.Context(), i.Token(t, nil)); err != nil {
 		t.Errorf("a new key: %v", err)
 	}
 }

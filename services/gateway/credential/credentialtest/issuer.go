@@ -1,4 +1,4 @@
-package credential
+package credentialtest
 
 import (
 	"crypto/ecdsa"
@@ -15,19 +15,23 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// issuer is an OIDC issuer on loopback: discovery, keys, and real signatures.
-type issuer struct {
+// Issuer is an OIDC issuer.
+type Issuer struct {
 	*httptest.Server
-	key  jose.JSONWebKey
-	down atomic.Bool
-	// asked counts requests for keys.
-	asked atomic.Int32
-	now   func() time.Time
+	// Key signs tokens and is what the issuer publishes.
+	Key jose.JSONWebKey
+	// Down makes it answer nothing but errors.
+	Down atomic.Bool
+	// Asked counts requests for keys.
+	Asked atomic.Int32
+	// Now is its clock.
+	Now func() time.Time
 }
 
-func newIssuer(t *testing.T, now func() time.Time) *issuer {
+// NewIssuer starts an issuer, which ends with the test.
+func NewIssuer(t *testing.T, now func() time.Time) *Issuer {
 	t.Helper()
-	i := &issuer{key: newKey(t, "one"), now: now}
+	i := &Issuer{Key: NewKey(t, "one"), Now: now}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		i.answer(w, map[string]any{
@@ -36,15 +40,16 @@ func newIssuer(t *testing.T, now func() time.Time) *issuer {
 		})
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
-		i.asked.Add(1)
-		i.answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{i.key.Public()}})
+		i.Asked.Add(1)
+		i.answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{i.Key.Public()}})
 	})
 	i.Server = httptest.NewServer(mux)
 	t.Cleanup(i.Close)
 	return i
 }
 
-func newKey(t *testing.T, id string) jose.JSONWebKey {
+// NewKey makes a signing key.
+func NewKey(t *testing.T, id string) jose.JSONWebKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -53,8 +58,8 @@ func newKey(t *testing.T, id string) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: key, KeyID: id, Algorithm: "ES256", Use: "sig"}
 }
 
-func (i *issuer) answer(w http.ResponseWriter, body any) {
-	if i.down.Load() {
+func (i *Issuer) answer(w http.ResponseWriter, body any) {
+	if i.Down.Load() {
 		http.Error(w, "out of order", http.StatusInternalServerError)
 		return
 	}
@@ -62,17 +67,17 @@ func (i *issuer) answer(w http.ResponseWriter, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// token signs claims; those that are not given are good.
-func (i *issuer) token(t *testing.T, change map[string]any) string {
+// Token signs claims; those that are not given are good.
+func (i *Issuer) Token(t *testing.T, change map[string]any) string {
 	t.Helper()
 	claims := map[string]any{
 		"iss": i.URL, "aud": "weft", "sub": "u-17", "email": "ann@example.org", "groups": []string{"deployers", "people"},
-		"iat": i.now().Unix(), "exp": i.now().Add(time.Hour).Unix(),
+		"iat": i.Now().Unix(), "exp": i.Now().Add(time.Hour).Unix(),
 	}
 	for k, v := range change {
 		claims[k] = v
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: i.key}, (&jose.SignerOptions{}).WithType("JWT"))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: i.Key}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
 		t.Fatal(err)
 	}
