@@ -62,7 +62,8 @@ type IdentityServiceClient interface {
 	// WatchBundles streams the trust bundle: first as it is, then whenever it changes. A message holds all of it. On
 	// disconnect the client keeps what it has and reconnects to any replica.
 	WatchBundles(ctx context.Context, in *WatchBundlesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchBundlesResponse], error)
-	// CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token.
+	// CreateJoinToken mints a one-time token. Callers: the gateway, for an operator of the namespace (for an administrator in
+	// weft-system); or an administrator's token.
 	CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error)
 	// CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken.
 	CreateHostToken(ctx context.Context, in *CreateHostTokenRequest, opts ...grpc.CallOption) (*CreateHostTokenResponse, error)
@@ -298,7 +299,8 @@ type IdentityServiceServer interface {
 	// WatchBundles streams the trust bundle: first as it is, then whenever it changes. A message holds all of it. On
 	// disconnect the client keeps what it has and reconnects to any replica.
 	WatchBundles(*WatchBundlesRequest, grpc.ServerStreamingServer[WatchBundlesResponse]) error
-	// CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token.
+	// CreateJoinToken mints a one-time token. Callers: the gateway, for an operator of the namespace (for an administrator in
+	// weft-system); or an administrator's token.
 	CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error)
 	// CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken.
 	CreateHostToken(context.Context, *CreateHostTokenRequest) (*CreateHostTokenResponse, error)
