@@ -385,3 +385,30 @@ func TestGuessingHurtsNobodyWhoIsKnown(t *testing.T) {
 		t.Errorf("from the same address, with a token that is known: %d", resp.StatusCode)
 	}
 }
+
+// What one replica was asked and what it wrote down, every other one knows.
+func TestReplicasShareKeysAndTheAuditLog(t *testing.T) {
+	one := newCrowd(t)
+	two := one.replica()
+	body := strings.Replace(someRoute, `"r"`, `"r2"`, 1)
+	for name, r := range map[string]*rig{"one": one, "two": two} {
+		resp, text := r.send(t, "POST", "/v1alpha1/namespaces/shop/routes", body, "Idempotency-Key", "k", "X-Request-Id", name)
+		if resp.StatusCode != 200 {
+			t.Errorf("replica %s: %d %s", name, resp.StatusCode, text)
+		}
+	}
+	for name, r := range map[string]*rig{"one": one, "two": two} {
+		repeated, seen := 0, 0
+		for _, e := range r.events(t, "good", "") {
+			if e.RequestID == "one" || e.RequestID == "two" {
+				seen++
+				if e.RepeatedAnswer {
+					repeated++
+				}
+			}
+		}
+		if seen != 2 || repeated != 1 {
+			t.Errorf("replica %s shows %d events, %d of them repeated; want 2 and 1", name, seen, repeated)
+		}
+	}
+}

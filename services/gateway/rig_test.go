@@ -43,21 +43,23 @@ type rig struct {
 	servers    map[string]*rpc.Server
 	store      *memkv.Store
 	configure  func(*Config)
+	// replica starts another gateway in front of the same services, with the same store.
+	replica func() *rig
 
-	mu  sync.Mutex
-	now time.Time
+	mu  *sync.Mutex
+	now *time.Time
 }
 
 func (r *rig) clock() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.now
+	return *r.now
 }
 
 func (r *rig) pass(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.now = r.now.Add(d)
+	*r.now = r.now.Add(d)
 }
 
 func newRig(t *testing.T, mode string, configure ...func(*Config)) *rig {
@@ -68,7 +70,7 @@ func newRig(t *testing.T, mode string, configure ...func(*Config)) *rig {
 	}
 	r := &rig{
 		catalogue: newFakeDiscovery(), identity: &fakeIdentity{}, sidecars: &fakeDistributor{}, source: source("gateway"),
-		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), servers: map[string]*rpc.Server{}, metrics: prometheus.NewRegistry(),
+		mu: &sync.Mutex{}, now: new(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), servers: map[string]*rpc.Server{}, metrics: prometheus.NewRegistry(),
 		store: memkv.New(),
 		configure: func(c *Config) {
 			for _, f := range configure {
@@ -123,7 +125,14 @@ func newRig(t *testing.T, mode string, configure ...func(*Config)) *rig {
 	t.Cleanup(func() { absent.Close() })
 	conns[telemetry] = absent
 
-	r.start(t, ctx, &wg, mode, func(service string) (grpc.ClientConnInterface, error) { return conns[service], nil })
+	dial := func(service string) (grpc.ClientConnInterface, error) { return conns[service], nil }
+	r.start(t, ctx, &wg, mode, dial)
+	r.replica = func() *rig {
+		other := *r
+		other.metrics = prometheus.NewRegistry()
+		other.start(t, ctx, &wg, mode, dial)
+		return &other
+	}
 	return r
 }
 
