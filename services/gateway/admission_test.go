@@ -101,7 +101,7 @@ func TestChangesAndRefusalsAreAudited(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", id, byID[id], code)
 		}
 	}
-	if byID["id-2"].Role != "ROLE_UNSPECIFIED" || byID["id-4"].Principal != "" || byID["id-5"].Objects[0].Name != "4711" {
+	if byID["id-2"].Role != "ROLE_UNSPECIFIED" || byID["id-4"].Principal != "" || byID["id-5"].Objects[0].Name != "4711" || byID["id-5"].Message != "viewer of shop" {
 		t.Errorf("refused %+v, unknown %+v, token %+v", byID["id-2"], byID["id-4"], byID["id-5"])
 	}
 	if _, ok := byID["never"]; ok {

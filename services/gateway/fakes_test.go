@@ -207,7 +207,7 @@ func (f *fakeIdentity) CreateAdminToken(context.Context, *identitypb.CreateAdmin
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.minted++
-	return &identitypb.CreateAdminTokenResponse{AdminToken: &identitypb.AdminToken{Id: "4711"}, Secret: "weft-admin.4711.SECRET"}, nil
+	return &identitypb.CreateAdminTokenResponse{AdminToken: &identitypb.AdminToken{Id: "4711", Grant: &identitypb.Grant{Role: identitypb.Role_ROLE_VIEWER, Namespaces: []string{"shop"}}}, Secret: "weft-admin.4711.SECRET"}, nil
 }
 
 func (f *fakeIdentity) AuthenticateToken(_ context.Context, req *identitypb.AuthenticateTokenRequest) (*identitypb.AuthenticateTokenResponse, error) {

@@ -14,6 +14,7 @@ import (
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/services/gateway/access"
 	"github.com/weft-mesh/weft/services/internal/model"
+	"github.com/weft-mesh/weft/services/internal/modelpb"
 )
 
 // audit writes what came of a call into the audit log, when it changed something, was meant to, or was not allowed.
@@ -76,6 +77,9 @@ func learn(e *adminpb.AuditEvent, rule access.Rule, response proto.Message) {
 		return
 	case *identitypb.CreateAdminTokenResponse:
 		e.Objects = []*typepb.ObjectRef{{Kind: rule.Kind, Name: r.GetAdminToken().GetId()}}
+		if grant, err := modelpb.GrantFromProto(r.GetAdminToken().GetGrant()); err == nil {
+			e.Message = access.Describe([]model.Grant{grant})
+		}
 		return
 	}
 	response.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {

@@ -59,7 +59,7 @@ func TestWhatRequestsAreAbout(t *testing.T) {
 		{list, &policypb.ListRoutesRequest{Namespace: "shop"}, "Route"},
 		{list, &policypb.ListRoutesRequest{}, ""},
 		{list, &telemetrypb.QueryEdgesRequest{}, ""},
-		{rule, &identitypb.CreateJoinTokenRequest{Account: "web"}, "Route default/web"},
+		{rule, &identitypb.CreateJoinTokenRequest{Account: "web", Services: []string{"shop"}}, "Route default/web, Service default/shop"},
 		{rule, &identitypb.DeleteAdminTokenRequest{Id: "4711"}, "Route /4711"},
 		{rule, &discoverypb.ListEndpointsRequest{Service: "web"}, "Route default/web"},
 		{rule, &adminpb.ApplyRequest{Manifests: "apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: default}\n"}, "MeshConfig default/default"},

@@ -49,7 +49,7 @@ func (r Rule) judgeHost(p Principal, method string, objects []Object) (done bool
 			if !slices.Contains(namespaces, o.Namespace) {
 				return false, fault.New(fault.Denied, "host %q may start workloads in %s, not in namespace %q", p.Host.Name, quoted(namespaces), o.Namespace)
 			}
-			if a := p.Host.Accounts; len(a) > 0 && !slices.Contains(a, o.Name) {
+			if a := p.Host.Accounts; o.Kind == r.Kind && len(a) > 0 && !slices.Contains(a, o.Name) {
 				return false, fault.New(fault.Denied, "host %q may start workloads with the accounts %s, not %q", p.Host.Name, quoted(a), o.Name)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
+	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/services/internal/manifest"
 	"github.com/weft-mesh/weft/services/internal/model"
@@ -16,6 +17,9 @@ import (
 func (r Rule) Objects(request proto.Message) ([]Object, error) {
 	if apply, ok := request.(*adminpb.ApplyRequest); ok {
 		return ofManifests(apply)
+	}
+	if join, ok := request.(*identitypb.CreateJoinTokenRequest); ok {
+		return r.ofJoinToken(join), nil
 	}
 	m := request.ProtoReflect()
 	fields := m.Descriptor().Fields()
@@ -32,9 +36,6 @@ func (r Rule) Objects(request proto.Message) ([]Object, error) {
 	namespace, named := text(m, "namespace")
 	name, _ := text(m, "name")
 	if name == "" {
-		name, _ = text(m, "account")
-	}
-	if name == "" {
 		name, _ = text(m, "service")
 	}
 	id, identified := text(m, "id")
@@ -45,6 +46,15 @@ func (r Rule) Objects(request proto.Message) ([]Object, error) {
 		return []Object{{Kind: r.Kind, Name: id}}, nil
 	}
 	return []Object{r.object(namespace, name)}, nil
+}
+
+// ofJoinToken lists the account that the token is for and the services that are made for it where they do not exist.
+func (r Rule) ofJoinToken(request *identitypb.CreateJoinTokenRequest) []Object {
+	out := []Object{r.object(request.GetNamespace(), request.GetAccount())}
+	for _, service := range request.GetServices() {
+		out = append(out, Object{Kind: model.KindService, Namespace: out[0].Namespace, Name: service})
+	}
+	return out
 }
 
 func (r Rule) object(namespace, name string) Object {

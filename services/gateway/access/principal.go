@@ -68,15 +68,16 @@ func (p Principal) Namespaces() (namespaces []string, all bool) {
 // String says who it is and what it may do, for messages.
 func (p Principal) String() string {
 	if p.Host != nil {
-		return fmt.Sprintf("host %q (%s)", p.Host.Name, describe(p.Grants))
+		return fmt.Sprintf("host %q (%s)", p.Host.Name, Describe(p.Grants))
 	}
 	kind := map[adminpb.Credential]string{
 		adminpb.Credential_CREDENTIAL_TOKEN: "token", adminpb.Credential_CREDENTIAL_SVID: "SVID", adminpb.Credential_CREDENTIAL_OIDC: "OIDC subject",
 	}[p.Credential]
-	return fmt.Sprintf("%s %q (%s)", kind, p.ID, describe(p.Grants))
+	return fmt.Sprintf("%s %q (%s)", kind, p.ID, Describe(p.Grants))
 }
 
-func describe(grants []model.Grant) string {
+// Describe says what grants give, for messages.
+func Describe(grants []model.Grant) string {
 	if len(grants) == 0 {
 		return "no role"
 	}

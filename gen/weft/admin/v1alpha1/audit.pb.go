@@ -107,7 +107,8 @@ type AuditEvent struct {
 	Address string `protobuf:"bytes,8,opt,name=address,proto3" json:"address,omitempty"`
 	// Name of the gRPC status: "OK", "PermissionDenied", …
 	Code string `protobuf:"bytes,9,opt,name=code,proto3" json:"code,omitempty"`
-	// What the caller was told when that is not OK.
+	// What the caller was told when that is not OK; of an apply, what the first object that failed was refused for; of a new
+	// token, what its holder may do.
 	Message string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
 	// What the call made.
 	Revisions []*v1alpha11.SourceRevision `protobuf:"bytes,11,rep,name=revisions,proto3" json:"revisions,omitempty"`

@@ -53,9 +53,9 @@ type DiscoveryServiceClient interface {
 	ListServices(ctx context.Context, in *ListServicesRequest, opts ...grpc.CallOption) (*ListServicesResponse, error)
 	// DeleteService removes a service. Its workloads stay, reachable through their other services.
 	DeleteService(ctx context.Context, in *DeleteServiceRequest, opts ...grpc.CallOption) (*DeleteServiceResponse, error)
-	// CreateWorkload adds a workload without a lease, for programs that cannot register. Administrators only.
+	// CreateWorkload adds a workload without a lease, for programs that cannot register. Through the gateway only.
 	CreateWorkload(ctx context.Context, in *CreateWorkloadRequest, opts ...grpc.CallOption) (*CreateWorkloadResponse, error)
-	// UpdateWorkload replaces a workload's spec. Administrators only.
+	// UpdateWorkload replaces a workload's spec. Through the gateway only.
 	UpdateWorkload(ctx context.Context, in *UpdateWorkloadRequest, opts ...grpc.CallOption) (*UpdateWorkloadResponse, error)
 	// GetWorkload reads one workload.
 	GetWorkload(ctx context.Context, in *GetWorkloadRequest, opts ...grpc.CallOption) (*GetWorkloadResponse, error)
@@ -263,9 +263,9 @@ type DiscoveryServiceServer interface {
 	ListServices(context.Context, *ListServicesRequest) (*ListServicesResponse, error)
 	// DeleteService removes a service. Its workloads stay, reachable through their other services.
 	DeleteService(context.Context, *DeleteServiceRequest) (*DeleteServiceResponse, error)
-	// CreateWorkload adds a workload without a lease, for programs that cannot register. Administrators only.
+	// CreateWorkload adds a workload without a lease, for programs that cannot register. Through the gateway only.
 	CreateWorkload(context.Context, *CreateWorkloadRequest) (*CreateWorkloadResponse, error)
-	// UpdateWorkload replaces a workload's spec. Administrators only.
+	// UpdateWorkload replaces a workload's spec. Through the gateway only.
 	UpdateWorkload(context.Context, *UpdateWorkloadRequest) (*UpdateWorkloadResponse, error)
 	// GetWorkload reads one workload.
 	GetWorkload(context.Context, *GetWorkloadRequest) (*GetWorkloadResponse, error)
