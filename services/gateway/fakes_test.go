@@ -236,6 +236,13 @@ func (f *fakeIdentity) CreateJoinToken(ctx context.Context, _ *identitypb.Create
 	return &identitypb.CreateJoinTokenResponse{Token: "weft1.x"}, nil
 }
 
+func (f *fakeIdentity) CreateHostToken(context.Context, *identitypb.CreateHostTokenRequest) (*identitypb.CreateHostTokenResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.minted++
+	return &identitypb.CreateHostTokenResponse{Token: "weft-host1.SECRET", CredentialId: "h2"}, nil
+}
+
 func (f *fakeIdentity) DeleteAdminToken(context.Context, *identitypb.DeleteAdminTokenRequest) (*identitypb.DeleteAdminTokenResponse, error) {
 	return &identitypb.DeleteAdminTokenResponse{}, nil
 }

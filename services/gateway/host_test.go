@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,5 +81,42 @@ func TestHostCredentialIsForItsWorkloadsOnly(t *testing.T) {
 		if key.Name != "cart" {
 			t.Errorf("a refused token made service %q", key)
 		}
+	}
+}
+
+// What hosts are allowed is in the audit log from the minting of their token on, by one id: that of the credential.
+func TestHostsAreAudited(t *testing.T) {
+	r := newRig(t, TLSOff)
+	const body = `{"scope":{"host":"c","namespaces":["shop"],"accounts":["web"]}}`
+	for range 2 { // with an idempotency key, a secret is not given out again
+		r.send(t, "POST", "/v1alpha1/hosttokens", body, "Idempotency-Key", "k", "X-Request-Id", "mint")
+	}
+	r.send(t, "POST", "/v1alpha1/jointokens", `{"namespace":"shop","account":"web"}`, "Authorization", "Bearer host", "X-Request-Id", "join")
+	r.send(t, "POST", "/v1alpha1/jointokens", `{"namespace":"bank","account":"web"}`, "Authorization", "Bearer host", "X-Request-Id", "no")
+	r.send(t, "DELETE", "/v1alpha1/admintokens/h1", "", "Authorization", "Bearer host", "X-Request-Id", "leave")
+	var got []string
+	for _, e := range r.events(t, "good", "") {
+		if e.Code != "AlreadyExists" && e.Code != "Aborted" && e.Code != "FailedPrecondition" { // the second mint
+			o := e.Objects[0]
+			got = append(got, fmt.Sprint(e.RequestID, " ", e.Principal, " ", e.Credential, " ", e.Code, " ", o.Kind, " ", o.Namespace, "/", o.Name))
+		}
+		if e.RequestID == "mint" && e.Code == "OK" && e.Message != `host "c" for accounts web of shop` {
+			t.Errorf("the token is described as %q", e.Message)
+		}
+		if strings.Contains(fmt.Sprint(e), "SECRET") {
+			t.Errorf("the audit log holds a secret: %+v", e)
+		}
+	}
+	want := []string{
+		"mint ann CREDENTIAL_TOKEN OK HostToken /h2", "join h1 CREDENTIAL_HOST OK JoinToken shop/web",
+		"no h1 CREDENTIAL_HOST PermissionDenied JoinToken bank/web", "leave h1 CREDENTIAL_HOST OK AdminToken /h1",
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("audited:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if r.identity.minted != 1 {
+		t.Errorf("%d tokens were minted for one key", r.identity.minted)
 	}
 }

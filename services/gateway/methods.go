@@ -76,8 +76,8 @@ func (o object) rules() map[string]access.Rule {
 	}
 }
 
-// methods lists what is offered, by full name, with who may call it. What only sidecars call (Register, Report, IssueX509SVID,
-// the configuration stream) and what only the gateway calls (AuthenticateToken, ResolveGrants) is not there.
+// methods lists what is offered, by full name, with who may call it. What only sidecars and joining hosts call (Register, Report,
+// IssueX509SVID, the configuration stream, JoinHost) and what only the gateway calls (AuthenticateToken, ResolveGrants) is not there.
 func methods() (map[string]method, error) {
 	viewer := func(where access.Where) access.Rule { return access.Rule{Role: model.RoleViewer, Where: where} }
 	administrator := access.Rule{Role: model.RoleAdministrator, Where: access.WholeMesh, Kind: "AdminToken"}

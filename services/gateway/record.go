@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -41,6 +43,9 @@ func (s *Service) audit(ctx context.Context, c *call, st *status.Status) {
 		if proto.Unmarshal(c.response, response) == nil {
 			learn(e, c.method.rule, response)
 		}
+	}
+	if r, ok := c.request.(*identitypb.CreateHostTokenRequest); ok && e.GetMessage() == "" { // what it may do is in the request only
+		e.Message = hostText(r.GetScope())
 	}
 	s.log.Write(ctx, e)
 }
@@ -96,6 +101,15 @@ func learn(e *adminpb.AuditEvent, rule access.Rule, response proto.Message) {
 		}
 		return true
 	})
+}
+
+// hostText says what a host may do.
+func hostText(scope *identitypb.HostScope) string {
+	accounts := "any account"
+	if len(scope.GetAccounts()) > 0 {
+		accounts = "accounts " + strings.Join(scope.GetAccounts(), ", ")
+	}
+	return fmt.Sprintf("host %q for %s of %s", scope.GetHost(), accounts, strings.Join(scope.GetNamespaces(), ", "))
 }
 
 // clip keeps messages short: the store keeps many.

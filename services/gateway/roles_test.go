@@ -9,11 +9,14 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	adminpb "github.com/weft-mesh/weft/gen/weft/admin/v1alpha1"
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
 	identitypb "github.com/weft-mesh/weft/gen/weft/identity/v1alpha1"
 	policypb "github.com/weft-mesh/weft/gen/weft/policy/v1alpha1"
+	"github.com/weft-mesh/weft/services/internal/model"
 )
 
 // newCrowd is a rig with callers of every sort, and a route in each of three namespaces.
@@ -36,6 +39,7 @@ func TestRolesOverREST(t *testing.T) {
 	r := newCrowd(t)
 	other := strings.Replace(someRoute, `"name":"r"`, `"name":"r2"`, 1)
 	const routes, join = "/v1alpha1/namespaces/%/routes", "/v1alpha1/jointokens"
+	const external = `{"metadata":{"name":"pay"},"spec":{"hosts":["pay.example.org"],"ports":[443]}}`
 	in := func(namespace string) string { return strings.Replace(routes, "%", namespace, 1) }
 	for _, test := range []struct {
 		who, method, path, body string
@@ -64,6 +68,19 @@ func TestRolesOverREST(t *testing.T) {
 		{"operator", "POST", "/v1alpha1/namespaces/default/meshconfigs", `{"metadata":{"name":"default"}}`, 403},
 		{"operator", "POST", "/v1alpha1/admintokens", `{}`, 403},
 		{"operator", "POST", "/v1alpha1/namespaces/default/rolebindings", `{"metadata":{"name":"x"}}`, 403},
+		{"shop-viewer", "GET", "/v1alpha1/namespaces/shop/externalservices", "", 200},
+		{"shop-viewer", "GET", "/v1alpha1/namespaces/bank/externalservices", "", 403},
+		{"shop-viewer", "POST", "/v1alpha1/namespaces/shop/externalservices", external, 403},
+		{"shop-operator", "POST", "/v1alpha1/namespaces/bank/externalservices", external, 403},
+		{"shop-operator", "POST", "/v1alpha1/namespaces/shop/externalservices", external, 200},
+		{"shop-viewer", "GET", "/v1alpha1/namespaces/shop/externalservices/pay?readMask=metadata.name", "", 200},
+		{"shop-operator", "DELETE", "/v1alpha1/namespaces/shop/externalservices/pay", "", 200},
+		{"operator", "POST", "/v1alpha1/hosttokens", `{"scope":{"host":"c","namespaces":["shop"]}}`, 403},
+		{"host", "POST", "/v1alpha1/namespaces/shop/externalservices", external, 403},
+		{"host", "GET", "/v1alpha1/namespaces/shop/routes", "", 403},
+		{"host", "GET", "/v1alpha1/auditevents", "", 403},
+		{"host", "GET", "/v1alpha1/whoami", "", 200},
+		{"good", "POST", "/v1alpha1/hosttokens", `{"scope":{"host":"c","namespaces":["shop"]}}`, 200},
 		{"good", "POST", join, `{"namespace":"weft-system","account":"gateway"}`, 200},
 		{"good", "POST", "/v1alpha1/namespaces/default/meshconfigs", `{"metadata":{"name":"default"}}`, 200},
 		{"nobody", "GET", "/v1alpha1/status", "", 401},
@@ -165,5 +182,53 @@ func TestWhoAmI(t *testing.T) {
 	r.callAs(t, "Bearer shop-operator", http.MethodGet, "/v1alpha1/whoami", "", &got)
 	if got.Principal != "shop-operator" || got.Credential != "CREDENTIAL_TOKEN" || len(got.Grants) != 1 || got.Grants[0].Role != "ROLE_OPERATOR" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Every RPC of the services that the gateway stands for is either offered, with a rule that says who may call it, or is
+// sidecars' or services' own. Whoever adds one to the protos has to say here or in methods.go which.
+func TestEveryRPCHasARule(t *testing.T) {
+	inner := map[string]bool{
+		// Of sidecars, which call with their SVIDs or with what they get them for.
+		"weft.discovery.v1alpha1.DiscoveryService/Register": true, "weft.discovery.v1alpha1.DiscoveryService/Deregister": true,
+		"weft.identity.v1alpha1.IdentityService/IssueX509SVID": true, "weft.config.v1alpha1.ConfigService/Stream": true,
+		"weft.telemetry.v1alpha1.TelemetryService/Report": true,
+		// Of hosts that join: the token names the identity service's authorities.
+		"weft.identity.v1alpha1.IdentityService/JoinHost": true,
+		// Of the gateway itself.
+		"weft.identity.v1alpha1.IdentityService/AuthenticateToken": true, "weft.identity.v1alpha1.IdentityService/ResolveGrants": true,
+	}
+	offered, err := methods()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rpcs := map[string]bool{}
+	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		if !strings.HasPrefix(string(f.Package()), "weft.") {
+			return true
+		}
+		for i := range f.Services().Len() {
+			s := f.Services().Get(i)
+			for j := range s.Methods().Len() {
+				rpcs[string(s.FullName())+"/"+string(s.Methods().Get(j).Name())] = true
+			}
+		}
+		return true
+	})
+	for name := range rpcs {
+		switch m, ok := offered["/"+name]; {
+		case inner[name] == ok:
+			t.Errorf("%s: offered %v, sidecars' or services' own %v", name, ok, inner[name])
+		case ok && (m.rule.Role == model.RoleNone || m.rule.Where == 0):
+			t.Errorf("%s is offered, but its rule %+v lets nobody call it", name, m.rule)
+		}
+	}
+	for name := range inner {
+		if !rpcs[name] {
+			t.Errorf("%s is no longer there", name)
+		}
+	}
+	if len(rpcs) < 50 {
+		t.Errorf("only %d RPCs were found", len(rpcs))
 	}
 }

@@ -115,8 +115,53 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestHostsMayStartTheirWorkloads(t *testing.T) {
+	web := Principal{ID: "h1", Host: &Host{Name: "b", Accounts: []string{"web"}}, Grants: []model.Grant{as(model.RoleOperator, "shop")}}
+	free := Principal{ID: "h2", Host: &Host{Name: "c"}, Grants: []model.Grant{as(model.RoleOperator, "shop")}}
+	none := Principal{ID: "h3", Host: &Host{Name: "d"}}
+	mint := Rule{Role: model.RoleOperator, Where: OfObject, Kind: "JoinToken", Hosts: ForAccounts}
+	read := Rule{Role: model.RoleViewer, Where: OfObject, Kind: "Service", Hosts: ByGrants}
+	revoke := Rule{Role: model.RoleAdministrator, Where: WholeMesh, Kind: "AdminToken", Hosts: ForItself}
+	token := func(namespace, account string, services ...string) []Object {
+		return mint.ofJoinToken(&identitypb.CreateJoinTokenRequest{Namespace: namespace, Account: account, Services: services})
+	}
+	id := func(id string) []Object { return []Object{{Kind: "AdminToken", Name: id}} }
+	for _, test := range []struct {
+		name    string
+		rule    Rule
+		who     Principal
+		objects []Object
+		want    string
+	}{
+		{"its account", mint, web, token("shop", "web", "cart"), ""},
+		{"another account", mint, web, token("shop", "bank"), `accounts "web", not "bank"`},
+		{"another namespace", mint, web, token("lab", "web"), `in "shop", not in namespace "lab"`},
+		{"the default namespace", mint, web, token("", "web"), `not in namespace "default"`},
+		{"any account", mint, free, token("shop", "bank"), ""},
+		{"any account, another namespace", mint, free, token("lab", "bank"), `not in namespace "lab"`},
+		{"no namespace", mint, none, token("shop", "web"), "not in namespace"},
+		{"reads its namespace", read, web, []Object{{Kind: "Service", Namespace: "shop", Name: "cart"}}, ""},
+		{"reads another", read, web, []Object{{Kind: "Service", Namespace: "bank", Name: "b"}}, `in namespace "bank"`},
+		{"itself", revoke, web, id("h1"), ""},
+		{"another", revoke, web, id("h2"), "its own credential"},
+		{"nothing in particular", revoke, web, nil, "its own credential"},
+		{"what hosts have no use for", Rule{Role: model.RoleViewer, Where: Somewhere}, web, nil, `host "b" is not good for CreateRoute`},
+	} {
+		err := test.rule.Judge(test.who, "/weft.policy.v1alpha1.PolicyService/CreateRoute", test.objects)
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.name, err)
+		case test.want != "" && (!fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: %v, want a denial that says %q", test.name, err, test.want)
+		}
+	}
+	if web.Same(free) || !web.Same(web) || web.Same(Principal{ID: "h1", Grants: web.Grants}) {
+		t.Error("hosts with other accounts are taken for the same")
+	}
+}
+
 func TestKindsThatNobodyThoughtOfNeedAnAdministrator(t *testing.T) {
-	for kind, want := range map[string]model.Role{model.KindRoute: model.RoleOperator, model.KindRoleBinding: model.RoleAdministrator, "Nothing": model.RoleAdministrator} {
+	for kind, want := range map[string]model.Role{model.KindRoute: model.RoleOperator, model.KindExternalService: model.RoleOperator, model.KindRoleBinding: model.RoleAdministrator, "Nothing": model.RoleAdministrator} {
 		if got := ToWrite(kind); got != want {
 			t.Errorf("%s: %s, want %s", kind, got, want)
 		}
