@@ -90,7 +90,9 @@ class AuditEvent(_message.Message):
     code: _builtins.str
     """Name of the gRPC status: "OK", "PermissionDenied", …"""
     message: _builtins.str
-    """What the caller was told when that is not OK."""
+    """What the caller was told when that is not OK; of an apply, what the first object that failed was refused for; of a new
+    token, what its holder may do.
+    """
     repeated_answer: _builtins.bool
     """The answer was that of an earlier call with the same idempotency key; nothing was done again."""
     @_builtins.property

@@ -147,14 +147,14 @@ class DiscoveryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateWorkload(self, request, context):
-        """CreateWorkload adds a workload without a lease, for programs that cannot register. Administrators only.
+        """CreateWorkload adds a workload without a lease, for programs that cannot register. Through the gateway only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateWorkload(self, request, context):
-        """UpdateWorkload replaces a workload's spec. Administrators only.
+        """UpdateWorkload replaces a workload's spec. Through the gateway only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,9 +44,9 @@ class DiscoveryServiceStub:
     DeleteService: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteServiceRequest, _service_pb2.DeleteServiceResponse]
     """DeleteService removes a service. Its workloads stay, reachable through their other services."""
     CreateWorkload: _grpc.UnaryUnaryMultiCallable[_service_pb2.CreateWorkloadRequest, _service_pb2.CreateWorkloadResponse]
-    """CreateWorkload adds a workload without a lease, for programs that cannot register. Administrators only."""
+    """CreateWorkload adds a workload without a lease, for programs that cannot register. Through the gateway only."""
     UpdateWorkload: _grpc.UnaryUnaryMultiCallable[_service_pb2.UpdateWorkloadRequest, _service_pb2.UpdateWorkloadResponse]
-    """UpdateWorkload replaces a workload's spec. Administrators only."""
+    """UpdateWorkload replaces a workload's spec. Through the gateway only."""
     GetWorkload: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetWorkloadRequest, _service_pb2.GetWorkloadResponse]
     """GetWorkload reads one workload."""
     ListWorkloads: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListWorkloadsRequest, _service_pb2.ListWorkloadsResponse]
@@ -94,9 +94,9 @@ class DiscoveryServiceAsyncStub(DiscoveryServiceStub):
     DeleteService: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteServiceRequest, _service_pb2.DeleteServiceResponse]  # type: ignore[assignment]
     """DeleteService removes a service. Its workloads stay, reachable through their other services."""
     CreateWorkload: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateWorkloadRequest, _service_pb2.CreateWorkloadResponse]  # type: ignore[assignment]
-    """CreateWorkload adds a workload without a lease, for programs that cannot register. Administrators only."""
+    """CreateWorkload adds a workload without a lease, for programs that cannot register. Through the gateway only."""
     UpdateWorkload: _aio.UnaryUnaryMultiCallable[_service_pb2.UpdateWorkloadRequest, _service_pb2.UpdateWorkloadResponse]  # type: ignore[assignment]
-    """UpdateWorkload replaces a workload's spec. Administrators only."""
+    """UpdateWorkload replaces a workload's spec. Through the gateway only."""
     GetWorkload: _aio.UnaryUnaryMultiCallable[_service_pb2.GetWorkloadRequest, _service_pb2.GetWorkloadResponse]  # type: ignore[assignment]
     """GetWorkload reads one workload."""
     ListWorkloads: _aio.UnaryUnaryMultiCallable[_service_pb2.ListWorkloadsRequest, _service_pb2.ListWorkloadsResponse]  # type: ignore[assignment]
@@ -177,7 +177,7 @@ class DiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.CreateWorkloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.CreateWorkloadResponse, _abc.Awaitable[_service_pb2.CreateWorkloadResponse]]:
-        """CreateWorkload adds a workload without a lease, for programs that cannot register. Administrators only."""
+        """CreateWorkload adds a workload without a lease, for programs that cannot register. Through the gateway only."""
 
     @_abc_1.abstractmethod
     def UpdateWorkload(
@@ -185,7 +185,7 @@ class DiscoveryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.UpdateWorkloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.UpdateWorkloadResponse, _abc.Awaitable[_service_pb2.UpdateWorkloadResponse]]:
-        """UpdateWorkload replaces a workload's spec. Administrators only."""
+        """UpdateWorkload replaces a workload's spec. Through the gateway only."""
 
     @_abc_1.abstractmethod
     def GetWorkload(

@@ -156,7 +156,8 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateJoinToken(self, request, context):
-        """CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token.
+        """CreateJoinToken mints a one-time token. Callers: the gateway, for an operator of the namespace (for an administrator in
+        weft-system); or an administrator's token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

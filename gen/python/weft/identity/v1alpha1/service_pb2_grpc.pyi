@@ -56,7 +56,9 @@ class IdentityServiceStub:
     disconnect the client keeps what it has and reconnects to any replica.
     """
     CreateJoinToken: _grpc.UnaryUnaryMultiCallable[_service_pb2.CreateJoinTokenRequest, _service_pb2.CreateJoinTokenResponse]
-    """CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token."""
+    """CreateJoinToken mints a one-time token. Callers: the gateway, for an operator of the namespace (for an administrator in
+    weft-system); or an administrator's token.
+    """
     CreateHostToken: _grpc.UnaryUnaryMultiCallable[_host_pb2.CreateHostTokenRequest, _host_pb2.CreateHostTokenResponse]
     """CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken."""
     JoinHost: _grpc.UnaryUnaryMultiCallable[_host_pb2.JoinHostRequest, _host_pb2.JoinHostResponse]
@@ -116,7 +118,9 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     disconnect the client keeps what it has and reconnects to any replica.
     """
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateJoinTokenRequest, _service_pb2.CreateJoinTokenResponse]  # type: ignore[assignment]
-    """CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token."""
+    """CreateJoinToken mints a one-time token. Callers: the gateway, for an operator of the namespace (for an administrator in
+    weft-system); or an administrator's token.
+    """
     CreateHostToken: _aio.UnaryUnaryMultiCallable[_host_pb2.CreateHostTokenRequest, _host_pb2.CreateHostTokenResponse]  # type: ignore[assignment]
     """CreateHostToken mints a one-time token by which a host becomes able to start workloads. Callers as for CreateJoinToken."""
     JoinHost: _aio.UnaryUnaryMultiCallable[_host_pb2.JoinHostRequest, _host_pb2.JoinHostResponse]  # type: ignore[assignment]
@@ -197,7 +201,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.CreateJoinTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.CreateJoinTokenResponse, _abc.Awaitable[_service_pb2.CreateJoinTokenResponse]]:
-        """CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token."""
+        """CreateJoinToken mints a one-time token. Callers: the gateway, for an operator of the namespace (for an administrator in
+        weft-system); or an administrator's token.
+        """
 
     @_abc_1.abstractmethod
     def CreateHostToken(

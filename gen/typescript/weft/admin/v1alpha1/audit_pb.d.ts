@@ -85,7 +85,8 @@ export declare type AuditEvent = Message<"weft.admin.v1alpha1.AuditEvent"> & {
   code: string;
 
   /**
-   * What the caller was told when that is not OK.
+   * What the caller was told when that is not OK; of an apply, what the first object that failed was refused for; of a new
+   * token, what its holder may do.
    *
    * @generated from field: string message = 10;
    */

@@ -987,7 +987,7 @@ export declare const DiscoveryService: GenService<{
     output: typeof DeleteServiceResponseSchema;
   },
   /**
-   * CreateWorkload adds a workload without a lease, for programs that cannot register. Administrators only.
+   * CreateWorkload adds a workload without a lease, for programs that cannot register. Through the gateway only.
    *
    * @generated from rpc weft.discovery.v1alpha1.DiscoveryService.CreateWorkload
    */
@@ -997,7 +997,7 @@ export declare const DiscoveryService: GenService<{
     output: typeof CreateWorkloadResponseSchema;
   },
   /**
-   * UpdateWorkload replaces a workload's spec. Administrators only.
+   * UpdateWorkload replaces a workload's spec. Through the gateway only.
    *
    * @generated from rpc weft.discovery.v1alpha1.DiscoveryService.UpdateWorkload
    */

@@ -576,7 +576,8 @@ export declare const IdentityService: GenService<{
     output: typeof WatchBundlesResponseSchema;
   },
   /**
-   * CreateJoinToken mints a one-time token. Callers: the gateway for an administrator, or an administrator's token.
+   * CreateJoinToken mints a one-time token. Callers: the gateway, for an operator of the namespace (for an administrator in
+   * weft-system); or an administrator's token.
    *
    * @generated from rpc weft.identity.v1alpha1.IdentityService.CreateJoinToken
    */
