@@ -29,7 +29,7 @@ type Hosts uint8
 
 // What it may be good for.
 const (
-	noHosts Hosts = iota
+	_ Hosts = iota
 	// ByGrants: what it is to everybody with such grants.
 	ByGrants
 	// ForAccounts: the same, when it is about one of the host's accounts.
