@@ -129,7 +129,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if !c.Capture.Transparent && c.Capture.NamespaceFD != 0 {
-		problem("namespace-fd: the app's namespace is of use with --capture only")
+		problem("namespace-fd: the app's namespace is of use with --transparent only")
 	}
 	seen := map[string]bool{}
 	for _, u := range c.Upstreams {

@@ -148,7 +148,7 @@ func (p *place) proxyArgs() []string {
 		return args
 	}
 	const firstExtra = 3 // the number of the first of exec.Cmd's ExtraFiles
-	return append(args, "--capture", "--namespace-fd", strconv.Itoa(firstExtra), "--hosts-file", p.hosts)
+	return append(args, "--transparent", "--namespace-fd", strconv.Itoa(firstExtra), "--hosts-file", p.hosts)
 }
 
 func (p *place) proxyFiles() []*os.File {

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,18 +57,12 @@ func (o *options) startSidecar(f *runFlags, binary, token string, where *place) 
 	start := func() *exec.Cmd {
 		cmd := exec.Command(binary, append(o.proxyArgs(f), where.proxyArgs()...)...)
 		cmd.Stdout, cmd.Stderr = o.streams.Out, o.streams.Err
-		cmd.Env = append(proxyEnv(os.Environ()), "WEFT_JOIN_TOKEN="+token)
+		cmd.Env = append(os.Environ(), "WEFT_JOIN_TOKEN="+token)
 		cmd.ExtraFiles = where.proxyFiles()
 		return cmd
 	}
 	go car.supervise(start, o.streams.Err)
 	return car, nil
-}
-
-// proxyEnv is the environment of the sidecar. WEFT_CAPTURE is that of `weft run`: the sidecar's own --capture is another question,
-// and is answered on its command line.
-func proxyEnv(env []string) []string {
-	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.HasPrefix(kv, "WEFT_CAPTURE=") })
 }
 
 // checkRun checks what weft run was given, as the sidecar would; nothing is started.
@@ -82,7 +75,6 @@ func (o *options) checkRun(ctx context.Context, f *runFlags) error {
 		f.advertise = "127.0.0.1"
 	}
 	cmd := exec.CommandContext(ctx, binary, append(o.proxyArgs(f), "--check-config")...)
-	cmd.Env = proxyEnv(os.Environ())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return codeError{exitInvalid, fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))}

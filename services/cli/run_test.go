@@ -123,10 +123,3 @@ func TestPortsOfTheLastRun(t *testing.T) {
 		t.Error("the new file was not seen")
 	}
 }
-
-func TestSidecarDoesNotGetTheModeOfCapture(t *testing.T) {
-	env := []string{"PATH=/bin", "WEFT_CAPTURE=explicit", "WEFT_CAPTURE_INBOUND_PORT=1", "WEFT_MTLS=strict"}
-	if got, want := strings.Join(proxyEnv(env), " "), "PATH=/bin WEFT_CAPTURE_INBOUND_PORT=1 WEFT_MTLS=strict"; got != want {
-		t.Errorf("the sidecar gets %q, want %q", got, want)
-	}
-}

@@ -77,7 +77,7 @@ func (o *options) define() {
 	f.Uint16Var(&c.MeshPort, "mesh-port", 0, "port for mTLS from other sidecars (default: that of the last run, else a free one)")
 	f.Uint16Var(&c.InboundPort, "inbound-port", 0, "port for plaintext to the app")
 	f.Uint16Var(&c.AdminPort, "admin-port", 0, "port for health, metrics and diagnosis, on loopback")
-	f.BoolVar(&c.Capture.Transparent, "capture", false, "serve what the kernel redirects, as \"weft-proxy capture\" programs it")
+	f.BoolVar(&c.Capture.Transparent, "transparent", false, "serve what the kernel redirects, as \"weft-proxy capture\" programs it")
 	f.UintVar(&o.namespaceFD, "namespace-fd", 0, "file descriptor of the app's own network namespace, inherited at the start (default: the app shares the sidecar's)")
 	f.Uint16Var(&c.Capture.OutboundPort, "capture-outbound-port", c.Capture.OutboundPort, "port that what the app sends is redirected to")
 	f.Uint16Var(&c.Capture.InboundPort, "capture-inbound-port", c.Capture.InboundPort, "port that plaintext for the app is redirected to")

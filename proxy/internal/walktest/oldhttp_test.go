@@ -130,7 +130,9 @@ func TestR8_ResponsesWithoutABody(t *testing.T) {
 				t.Errorf("%s %s: got %d, %d bytes, length %d, %v", tt.method, tt.path, resp.StatusCode, len(body), resp.ContentLength, err)
 			}
 		}
-		if w.dialled != nil && w.dialled() > 1 {
+		// A second one is dialled when the client is back before the first has been given to the pool. Were any of these
+		// answers read wrongly, there would be one for each of the four without a body.
+		if w.dialled != nil && w.dialled() > 2 {
 			t.Errorf("%d connections", w.dialled())
 		}
 	})
