@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strconv"
@@ -113,15 +114,17 @@ func (c *captured) close() {
 	if c == nil {
 		return
 	}
+	all := []io.Closer{c.inbound, c.packets}
 	for _, ln := range c.outbound {
-		ln.Close()
+		all = append(all, ln)
 	}
 	for _, p := range c.dns {
-		p.Close()
+		all = append(all, p)
 	}
-	c.inbound.Close()
-	c.packets.Close()
 	if c.datagrams != nil {
-		c.datagrams.Close()
+		all = append(all, c.datagrams)
+	}
+	for _, socket := range all {
+		_ = socket.Close() // it ends with the process at the latest
 	}
 }

@@ -123,14 +123,7 @@ func (c *Config) Validate() error {
 			problem("%s: %v is negative", field, d)
 		}
 	}
-	if c.Capture.Transparent {
-		if err := c.captureConfig().Validate(); err != nil {
-			problem("capture-%w", err)
-		}
-	}
-	if !c.Capture.Transparent && c.Capture.NamespaceFD != 0 {
-		problem("namespace-fd: the app's namespace is of use with --transparent only")
-	}
+	errs = append(errs, c.Capture.validate())
 	seen := map[string]bool{}
 	for _, u := range c.Upstreams {
 		if !label.MatchString(u.Namespace) || !label.MatchString(u.Name) {
@@ -144,9 +137,17 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// captureConfig is what the kernel is to be programmed with for this sidecar.
-func (c *Config) captureConfig() *capture.Config {
-	return &capture.Config{Outbound: c.Capture.OutboundPort, Inbound: c.Capture.InboundPort}
+func (c *Capture) validate() error {
+	switch {
+	case c.Transparent:
+		kernel := capture.Config{Outbound: c.OutboundPort, Inbound: c.InboundPort}
+		if err := kernel.Validate(); err != nil {
+			return fmt.Errorf("capture-%w", err)
+		}
+	case c.NamespaceFD != 0:
+		return errors.New("namespace-fd: the app's namespace is of use with --transparent only")
+	}
+	return nil
 }
 
 // plaintextPort is the port of this host at which callers outside of the mesh reach the app. required: the sidecar does not start

@@ -34,9 +34,11 @@ type captureFlags struct {
 }
 
 func (f *captureFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.mode, "capture", envOr("WEFT_CAPTURE", captureAuto), "transparent: the program's traffic is captured; explicit: it calls loopback addresses; auto: transparent with the privilege")
+	flags.StringVar(&f.mode, "capture", envOr("WEFT_CAPTURE", captureAuto),
+		"transparent: the program's traffic is captured; explicit: it calls loopback addresses; auto: transparent with the privilege")
 	flags.StringVar(&f.network, "capture-network", os.Getenv("WEFT_CAPTURE_NETWORK"), "network of captured programs, known on this host only (default 100.127.0.0/16)")
-	flags.StringVar(&f.publish, "publish", "", "port of this host at which callers without a sidecar reach the program, if the mesh allows plaintext; none (default when captured: --port, if it is free)")
+	flags.StringVar(&f.publish, "publish", "",
+		"port of this host at which callers without a sidecar reach the program, if the mesh allows plaintext; none (default when captured: --port, if it is free)")
 	flags.UintSliceVar(&f.exclude, "exclude-port", nil, "destination ports that are not captured: a hole in strict mode, for protocols that break behind a proxy")
 	flags.StringVar(&f.user, "user", "", "user that the program runs as, by name or number; one that is not root cannot touch its sidecar")
 }

@@ -76,7 +76,8 @@ func newMetrics() *metrics {
 			Name: "weft_distributor_resets_total", Help: "Times that a source had to send everything again.",
 		}, []string{"source"}),
 		restored: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weft_distributor_other_epoch_sidecars_total", Help: "Sidecars that came with a state of another history: the source's store was restored or made anew, and they were sent what differs.",
+			Name: "weft_distributor_other_epoch_sidecars_total",
+			Help: "Sidecars that came with a state of another history: the source's store was restored or made anew, and they were sent what differs.",
 		}, []string{"source"}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weft_distributor_rejected_objects_total", Help: "Objects of sources that could not be read.",

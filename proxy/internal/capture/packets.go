@@ -56,7 +56,7 @@ func listenTransparent(ctx context.Context, space *netspace.Space, address strin
 	}
 	conn, ok := pc.(*net.UDPConn)
 	if !ok {
-		pc.Close()
+		_ = pc.Close()
 		return nil, fmt.Errorf("%s is a %T, not a socket of UDP", address, pc)
 	}
 	return conn, nil
@@ -162,7 +162,7 @@ func (p *Packets) silence() {
 		}
 	}
 	if v := p.voices[oldest]; v != nil {
-		v.conn.Close()
+		_ = v.conn.Close()
 		delete(p.voices, oldest)
 	}
 }
@@ -174,7 +174,7 @@ func (p *Packets) Close() error {
 	defer p.mu.Unlock()
 	p.closed = true
 	for from, v := range p.voices {
-		v.conn.Close()
+		_ = v.conn.Close()
 		delete(p.voices, from)
 	}
 	if errors.Is(err, net.ErrClosed) {

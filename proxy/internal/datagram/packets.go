@@ -35,12 +35,12 @@ const readBuffer = 4 << 20
 func On(pc net.PacketConn) (*Socket, error) {
 	conn, ok := pc.(*net.UDPConn)
 	if !ok {
-		pc.Close()
+		_ = pc.Close()
 		return nil, fmt.Errorf("listen for datagrams: %v is not a socket of UDP", pc.LocalAddr())
 	}
 	self, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	if err != nil {
-		pc.Close()
+		_ = pc.Close()
 		return nil, fmt.Errorf("listen for datagrams: %w", err)
 	}
 	_ = conn.SetReadBuffer(readBuffer) // the kernel gives what it allows

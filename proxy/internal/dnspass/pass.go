@@ -65,7 +65,7 @@ func Listen(ctx context.Context, space *netspace.Space, at, to netip.AddrPort, l
 	port, _ := netip.ParseAddrPort(packets.LocalAddr().String())
 	streams, err := space.Listen(ctx, netip.AddrPortFrom(at.Addr(), port.Port()).String(), nil)
 	if err != nil {
-		packets.Close()
+		_ = packets.Close()
 		return nil, fmt.Errorf("pass on to the resolver %s: %w", to, err)
 	}
 	return &Pass{to: to, log: log, packets: packets, streams: streams, room: make(chan struct{}, maxQuestions)}, nil
@@ -76,7 +76,7 @@ func (p *Pass) Addr() net.Addr { return p.packets.LocalAddr() }
 
 // Run passes questions on until ctx ends.
 func (p *Pass) Run(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() { p.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = p.Close() })()
 	var g lifecycle.Group
 	g.Add("datagrams", p.datagrams)
 	g.Add("connections", p.connections)
