@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -17,6 +18,7 @@ var (
 	errStalled  = errors.New("the other end takes no datagrams")
 	errNoAccess = errors.New("access or the mTLS mode has changed")
 	errMode     = errors.New("the mesh accepts only mTLS now")
+	errOutside  = errors.New("the mesh does not allow this destination any more")
 )
 
 // Run ends what has lived too long until ctx ends. It must run while there are sessions.
@@ -76,9 +78,10 @@ func (x *Sessions) Recheck(permit func(peer spiffeid.ID) flow.Reason) {
 
 // Follow lets the sessions follow a change of the table. Where the endpoint has left, by keep, or would be reached in another
 // way by now, the client's next datagram begins another session; this one still waits a moment for replies. Plaintext
-// that strict mode does not allow any more ends at once.
-func (x *Sessions) Follow(mode table.MTLSMode, keep func(endpoint string) bool) {
-	r := &rule{mode: mode, keep: keep}
+// that strict mode does not allow any more ends at once, and so does a session with the outside, which has no endpoint, for
+// which outside has a reason.
+func (x *Sessions) Follow(mode table.MTLSMode, keep func(endpoint string) bool, outside func(to netip.AddrPort) flow.Reason) {
+	r := &rule{mode: mode, keep: keep, outside: outside}
 	x.rule.Store(r) // first: a session that gets its peer now is judged by itself
 	for _, s := range x.list() {
 		s.judge(r)
@@ -87,8 +90,9 @@ func (x *Sessions) Follow(mode table.MTLSMode, keep func(endpoint string) bool) 
 
 // rule is what the newest table says of sessions.
 type rule struct {
-	mode table.MTLSMode
-	keep func(endpoint string) bool
+	mode    table.MTLSMode
+	keep    func(endpoint string) bool
+	outside func(to netip.AddrPort) flow.Reason
 }
 
 // judge does what the rule says, once there is a peer.
@@ -98,9 +102,13 @@ func (s *Session) judge(r *rule) {
 	s.mu.Unlock()
 	switch {
 	case r == nil || !there:
+	case endpoint == "":
+		if reason := r.outside(s.To); reason != flow.None {
+			s.end(reason, errOutside)
+		}
 	case !mesh && r.mode == table.Strict:
 		s.end(flow.Plaintext, errMode)
-	case endpoint != "" && (!r.keep(endpoint) || mesh && r.mode == table.Off):
+	case !r.keep(endpoint) || mesh && r.mode == table.Off:
 		s.retired.CompareAndSwap(0, s.owner.now.Load())
 	}
 }

@@ -269,6 +269,9 @@ func TestTooManySessionsAreRefused(t *testing.T) {
 	})
 }
 
+// anywhere lets every session with the outside go on.
+func anywhere(netip.AddrPort) flow.Reason { return flow.None }
+
 // TestRetiredSession: the client's next datagram goes to another endpoint, late replies of the old one still come.
 func TestRetiredSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -276,8 +279,8 @@ func TestRetiredSession(t *testing.T) {
 		b.send(1, "a")
 		old := <-b.peers
 		<-old.got
-		b.sessions.Follow(table.Permissive, func(key string) bool { return key != "here" })
-		b.sessions.Follow(table.Permissive, func(string) bool { return true }) // it is back: for the next session
+		b.sessions.Follow(table.Permissive, func(key string) bool { return key != "here" }, anywhere)
+		b.sessions.Follow(table.Permissive, func(string) bool { return true }, anywhere) // it is back: for the next session
 		b.send(1, "b")
 		next := <-b.peers
 		if got := <-next.got; got != "b" {
@@ -300,7 +303,7 @@ func TestRetiredSessionEndsInTheEnd(t *testing.T) {
 		b.send(1, "a")
 		p := <-b.peers
 		<-p.got
-		b.sessions.Follow(table.Permissive, func(string) bool { return false })
+		b.sessions.Follow(table.Permissive, func(string) bool { return false }, anywhere)
 		begun := time.Now()
 		for len(b.records) == 0 && time.Since(begun) < time.Minute { // a server that never stops
 			select {

@@ -78,6 +78,14 @@ func (s *Server) Outside(to netip.AddrPort) flow.Reason {
 	}
 }
 
+// stillOutside is what egress says now of a session with the outside that has begun.
+func (s *Server) stillOutside(to netip.AddrPort) flow.Reason {
+	if t := s.cfg.Tables.Load(); t != nil && !egress.Address(egress.Of(t), to).Allowed {
+		return flow.Egress
+	}
+	return flow.None
+}
+
 // direct is the way to an endpoint that was called by its own address.
 func direct(t *table.Table, ep *table.Endpoint, to netip.AddrPort) Destination {
 	d := Destination{

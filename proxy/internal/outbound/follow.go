@@ -34,7 +34,7 @@ func (s *Server) follow(ctx context.Context) error {
 			}
 			keys := endpoints(t)
 			s.pool.Retain(func(key string) bool { return keys[key] })
-			s.packets.Follow(mode, func(key string) bool { return keys[key] })
+			s.packets.Follow(mode, func(key string) bool { return keys[key] }, s.stillOutside)
 		}
 		for waiting := true; waiting; {
 			select {
