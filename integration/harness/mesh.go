@@ -346,6 +346,7 @@ func (m *Mesh) Env() []string {
 		fmt.Sprintf("WEFT_REST=http://127.0.0.1:%d", gateway.rest),
 		"WEFT_DATA_DIR=" + data,
 		"WEFT_PROXY=" + filepath.Join(m.opts.Bin, "weft-proxy"),
+		"WEFT_CAPTURE=explicit", // tests call loopback upstreams themselves, from outside of any program
 	}
 	env = append(env, "WEFT_TOKEN_FILE="+filepath.Join(m.authorityDir(), "admin.token"), "WEFT_AUTHORITY_DIR="+m.authorityDir())
 	if m.opts.Split {
