@@ -72,8 +72,9 @@ func New(cfg Config, deps Deps) (*Log, error) {
 	return l, nil
 }
 
-// writeTimeout bounds how long an answer waits for its event to be written.
-const writeTimeout = 5 * time.Second
+// writeTimeout bounds how long an answer waits for its event to be written. Without a store the call has waited for long already,
+// and whoever made it is to hear why it was refused.
+const writeTimeout = time.Second
 
 // Write adds an event, whether the call's own context has ended or not.
 func (l *Log) Write(ctx context.Context, e *adminpb.AuditEvent) {
