@@ -121,7 +121,7 @@ func (t *traffic) inboundPackets(g *lifecycle.Group) {
 func (t *traffic) outboundPackets(g *lifecycle.Group) {
 	if c := t.listeners.captured; c != nil {
 		g.Add("captured datagrams", func(ctx context.Context) error {
-			return t.out.ServePackets(ctx, c.packets, t.out.Captured(t.out.Outside))
+			return t.out.ServePackets(ctx, c.packets, t.out.Captured)
 		})
 	}
 	for _, u := range t.cfg.Upstreams {

@@ -17,6 +17,8 @@ type Destination struct {
 	Endpoint *table.Endpoint
 	// Address is the original destination.
 	Address netip.AddrPort
+	// External is what a destination outside of the mesh is called in records.
+	External string
 	// Reason why nothing may go there; None: it may.
 	Reason flow.Reason
 
@@ -33,49 +35,36 @@ func Fixed(up Upstream) Resolve {
 }
 
 // Captured is for datagrams that were captured on their way: to a service's virtual address, to a workload that the sidecar
-// knows, or to somewhere outside of the mesh. outside decides about the latter; nil: it may be called in plaintext unless the
-// mesh is strict.
-func (s *Server) Captured(outside func(to netip.AddrPort) flow.Reason) Resolve {
-	return func(ctx context.Context, to netip.AddrPort) Destination {
-		t, reason := s.hold.Table(ctx)
-		if reason != flow.None {
-			return Destination{Address: to, Reason: reason}
-		}
-		to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-		if t.Index != nil {
-			if entry, ok := t.Index.ByAddress(to.Addr()); ok {
-				return Destination{Upstream: Upstream{Service: entry.Name, Port: to.Port(), UDP: true}, Address: to}
-			}
-		}
-		t, a, reason := s.hold.Address(ctx, to.Addr())
-		if reason != flow.None {
-			return Destination{Address: to, Reason: reason}
-		}
-		if svc := a.Datagrams(to.Port()); svc != nil {
-			return direct(t, only(svc), to)
-		}
-		d := Destination{Address: to}
-		switch {
-		case outside != nil:
-			d.Reason = outside(to)
-		case t.Mesh.MTLS == table.Strict:
-			d.Reason = flow.Plaintext
-		}
-		return d
+// knows, or to somewhere outside of the mesh, about which egress decides.
+func (s *Server) Captured(ctx context.Context, to netip.AddrPort) Destination {
+	t, reason := s.hold.Table(ctx)
+	if reason != flow.None {
+		return Destination{Address: to, Reason: reason}
 	}
+	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	if t.Index != nil {
+		if entry, ok := t.Index.ByAddress(to.Addr()); ok {
+			return Destination{Upstream: Upstream{Service: entry.Name, Port: to.Port(), UDP: true}, Address: to}
+		}
+	}
+	t, a, reason := s.hold.Address(ctx, to.Addr())
+	if reason != flow.None {
+		return Destination{Address: to, Reason: reason}
+	}
+	if svc := a.Datagrams(to.Port()); svc != nil {
+		return direct(t, only(svc), to)
+	}
+	return outside(t, to)
 }
 
-// Outside is what egress says of a destination of datagrams that is not in the mesh.
-func (s *Server) Outside(to netip.AddrPort) flow.Reason {
-	t := s.cfg.Tables.Load()
-	switch {
-	case t == nil:
-		return flow.NotReady
-	case !place(to.Addr()) || !egress.Address(egress.Of(t), to).Allowed:
-		return flow.Egress
-	default:
-		return flow.None
+// outside is what egress says of a destination of datagrams that is not in the mesh.
+func outside(t *table.Table, to netip.AddrPort) Destination {
+	decision := egress.Address(egress.Of(t), to)
+	d := Destination{Address: to, External: nameOf(decision.Service)}
+	if !decision.Allowed || !place(to.Addr()) {
+		d.Reason = flow.Egress
 	}
+	return d
 }
 
 // stillOutside is what egress says now of a session with the outside that has begun.

@@ -79,6 +79,9 @@ func (c *carrier) Refused(client datagram.Client, err error) {
 
 func (to *Destination) record() flow.Record {
 	rec := (&port{Upstream: to.Upstream}).record()
+	if to.External != "" {
+		rec = outsideRecord(to.External, to.Address)
+	}
 	rec.Protocol = flow.UDP
 	return rec
 }

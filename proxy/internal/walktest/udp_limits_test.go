@@ -2,6 +2,7 @@ package walktest
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -162,7 +163,7 @@ func only(ep *table.Endpoint) *table.Address {
 }
 
 // TestUDPCapturedDestinations: a virtual address is its service, an endpoint's own address is that endpoint through its
-// sidecar, and what is outside is called in plaintext or refused, as the mode or the decision has it. Replies come from
+// sidecar, and what is outside is called in plaintext or refused, as egress has it, under the name of its external service. Replies come from
 // where the client sent to.
 func TestUDPCapturedDestinations(t *testing.T) {
 	virtual, user := netip.MustParseAddr("198.18.0.7"), netip.MustParseAddrPort("10.9.9.9:4000")
@@ -170,41 +171,56 @@ func TestUDPCapturedDestinations(t *testing.T) {
 	m.Service("dns", table.UDP)
 	first := m.Workload("dns", "dns-1", udpProgram(t, named("first")), m.Allow("shop"))
 	m.Workload("dns", "dns-2", udpProgram(t, named("second")), m.Allow("shop"))
-	outside := netip.MustParseAddrPort(udpProgram(t, named("outside")).String())
+	program := udpProgram(t, named("outside"))
+	outside := netip.MustParseAddrPort("192.0.2.53:53")
+	partner := []table.ExternalService{{Name: "default/partner", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.53/32")}}}
 	for _, tt := range []struct {
-		name   string
-		to     netip.AddrPort
-		mode   table.MTLSMode
-		decide func(netip.AddrPort) flow.Reason
-		want   string // empty: refused
-		reason flow.Reason
-		mtls   bool
+		name     string
+		to       netip.AddrPort
+		mode     table.MTLSMode
+		external []table.ExternalService
+		want     string // empty: refused
+		reason   flow.Reason
+		mtls     bool
+		service  string
 	}{
-		{name: "virtual address", to: netip.AddrPortFrom(virtual, 80), want: "first|second", mtls: true},
-		{name: "virtual address, another port", to: netip.AddrPortFrom(virtual, 81), reason: flow.NoRoute},
-		{name: "endpoint", to: netip.AddrPortFrom(first.Endpoint.Address, first.Endpoint.TargetPort), want: "first", mtls: true},
-		{name: "outside", to: outside, mode: table.Permissive, want: "outside"},
-		{name: "outside, strict", to: outside, mode: table.Strict, reason: flow.Plaintext},
-		{name: "outside, strict, but allowed by a decision", to: outside, mode: table.Permissive, decide: func(netip.AddrPort) flow.Reason { return flow.None }, want: "outside"},
-		{name: "outside, refused by a decision", to: outside, mode: table.Permissive, decide: func(netip.AddrPort) flow.Reason { return flow.NoRoute }, reason: flow.NoRoute},
+		{name: "virtual address", to: netip.AddrPortFrom(virtual, 80), want: "first|second", mtls: true, service: "default/dns"},
+		{name: "virtual address, another port", to: netip.AddrPortFrom(virtual, 81), reason: flow.NoRoute, service: "default/dns"},
+		{name: "endpoint", to: netip.AddrPortFrom(first.Endpoint.Address, first.Endpoint.TargetPort), want: "first", mtls: true, service: "default/dns"},
+		{name: "outside", to: outside, mode: table.Permissive, want: "outside", service: "external"},
+		{name: "outside, named", to: outside, mode: table.Permissive, external: partner, want: "outside", service: "default/partner"},
+		{name: "outside, strict", to: outside, mode: table.Strict, reason: flow.Egress, service: "external"},
+		{name: "outside, strict, named", to: outside, mode: table.Strict, external: partner, want: "outside", service: "default/partner"},
+		{name: "loopback", to: netip.MustParseAddrPort("127.0.0.1:53"), mode: table.Permissive, reason: flow.Egress, service: "external"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			base := m.Client("shop")
 			next := *base.Tables.Load()
 			next.Mesh.MTLS = tt.mode
+			next.Egress = &table.Egress{Strict: tt.mode == table.Strict, Services: tt.external}
 			next.Index = withAddress{next.Index, "default/dns", virtual}
 			next.Addresses = map[netip.Addr]*table.Address{first.Endpoint.Address: only(first.Endpoint)}
 			base.Tables.Store(&next)
 			answered := make(chan struct{})
 			close(answered)
-			c := m.outboundOf(t, base, func(cfg *outbound.Config) { cfg.WantAddress = func(netip.Addr) <-chan struct{} { return answered } })
+			c := m.outboundOf(t, base, func(cfg *outbound.Config) {
+				cfg.WantAddress = func(netip.Addr) <-chan struct{} { return answered }
+				cfg.DialUDP = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+					at := to.String()
+					if to == outside {
+						at = program.String()
+					}
+					var d net.Dialer
+					return d.DialContext(ctx, "udp", at)
+				}
+			})
 			p := &captured{in: make(chan packet), replies: make(chan packet, 10), closed: make(chan struct{})}
 			Run(t, func(ctx context.Context) error {
-				return c.Outbound.ServePackets(ctx, p, c.Outbound.Captured(tt.decide))
+				return c.Outbound.ServePackets(ctx, p, c.Outbound.Captured)
 			})
 			p.in <- packet{"x", user, tt.to}
 			if tt.want == "" {
-				if rec := c.Records.Wait(1)[0]; rec.Reason != tt.reason {
+				if rec := c.Records.Wait(1)[0]; rec.Reason != tt.reason || rec.Service != tt.service {
 					t.Errorf("record %+v", rec)
 				}
 				return
@@ -221,7 +237,7 @@ func TestUDPCapturedDestinations(t *testing.T) {
 			if err := c.Outbound.Drain(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if rec := c.Records.Wait(1)[0]; rec.MTLS != tt.mtls || rec.Reason != flow.None {
+			if rec := c.Records.Wait(1)[0]; rec.MTLS != tt.mtls || rec.Reason != flow.None || rec.Service != tt.service {
 				t.Errorf("record %+v", rec)
 			}
 		})
