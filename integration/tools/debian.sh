@@ -1,5 +1,5 @@
 #!/bin/sh
-# Unpacks the real programs that tests use as workloads (nginx, redis, PostgreSQL, dnsmasq, curl) from Debian's packages into the
+# Unpacks the real programs that tests use as workloads (nginx, HAProxy, redis, PostgreSQL, dnsmasq, slowhttptest) from Debian's packages into the
 # cache, without root, and prints the folder that they are below. On a machine that is not Debian, or whose package lists
 # cannot be read, it says so and ends with code 3: the caller then uses what is in PATH.
 set -eu
@@ -8,7 +8,8 @@ set -eu
 packages="tcpdump libpcap0.8 nginx redis-server redis-tools postgresql-15 postgresql-client-15 libpq5 libjemalloc2 liblua5.1-0 lua-cjson
 lua-bitop liblzf1 libatomic1 libhiredis0.14 libpcre2-8-0 libxml2 libxslt1.1 libicu72 libldap-2.5-0 libsasl2-2 libllvm14
 libz3-4 libedit2 libbsd0 libmd0 dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libunistring2
-libnettle8 libhogweed6 libgmp10 libnftables1 libnftnl11 libmnl0 libxtables12 libjansson4"
+libnettle8 libhogweed6 libgmp10 libnftables1 libnftnl11 libmnl0 libxtables12 libjansson4 haproxy liblua5.3-0
+libopentracing-c-wrapper0 libopentracing1 slowhttptest"
 
 unpack() {
 	command -v apt-get >/dev/null || return 1
