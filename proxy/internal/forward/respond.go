@@ -48,16 +48,29 @@ func outSize(r *h1.Response) int {
 	case r.Body == h1.Sized && r.Length <= wire.Small/2:
 		return wire.Small
 	}
-	return wire.Large
+	return wire.Out
+}
+
+// expected is how large a buffer the next response of a connection deserves, whose last one was so large.
+func expected(last int64) int {
+	if last <= wire.Small {
+		return wire.Small
+	}
+	return wire.Out
 }
 
 // relayBody sends the head, which is in out, and the body, each byte as soon as it has come.
 func (x *exchange) relayBody(out []byte, framing h1.Framing) (err error) {
 	x.up.Expect(wire.Large)
-	defer x.up.Expect(0)
+	defer func() { x.up.Expect(expected(int64(x.headLen) + x.body.Count)) }()
 	for {
 		if out, err = x.takeBody(out, framing); err != nil {
 			return err
+		}
+		for !x.body.Done() && x.up.More() {
+			if out, err = x.takeBody(out, framing); err != nil {
+				return err
+			}
 		}
 		if x.body.Done() && framing == h1.Chunked {
 			out = x.body.AppendEnd(out)

@@ -3,9 +3,10 @@ package identity
 import (
 	"crypto/tls"
 	"net"
-	"sync"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/weft-mesh/weft/proxy/internal/wire"
 )
 
 // record is the most that one TLS record holds.
@@ -23,7 +24,22 @@ type Conn struct {
 	// Generation is that of the material that the connection was made under.
 	Generation uint64
 
-	raw *corked
+	sock  *socket
+	taken int  // bytes read of the last record; only the reader's, as is rest
+	rest  bool // TLS holds more of that record, unless that was padding
+}
+
+var _ wire.Layer = (*Conn)(nil)
+
+// Read reads at most one record.
+func (c *Conn) Read(p []byte) (int, error) {
+	if !c.rest {
+		c.taken = 0
+	}
+	n, err := c.Conn.Read(p)
+	c.taken += n
+	c.rest = n > 0 && n == len(p) && c.taken < c.sock.content
+	return n, err
 }
 
 // Write seals p. Only what takes more than one record is gathered: a single record is one write anyway.
@@ -31,59 +47,55 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if len(p) <= record {
 		return c.Conn.Write(p)
 	}
-	c.raw.cork()
+	c.sock.cork()
 	n, err := c.Conn.Write(p)
-	if ferr := c.raw.flush(); err == nil && ferr != nil {
+	if ferr := c.sock.flush(); err == nil && ferr != nil {
 		return 0, ferr
 	}
 	return n, err
 }
 
-// NetConn returns the socket, for looking at it without reading.
-func (c *Conn) NetConn() net.Conn { return c.raw.Conn }
-
-// corked is the socket below TLS. While corked it gathers writes, whoever makes them (TLS also writes key updates and
-// alerts from its reading side), so that their order stays.
-type corked struct {
-	net.Conn
-
-	mu      sync.Mutex
-	held    bool
-	pending []byte
-}
-
-func (c *corked) cork() {
-	c.mu.Lock()
-	c.held = true
-	c.mu.Unlock()
-}
-
-// Write sends p, or keeps it while corked.
-func (c *corked) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.held {
-		return c.Conn.Write(p)
-	}
-	c.pending = append(c.pending, p...)
-	return len(p), nil
-}
-
-func (c *corked) flush() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.held = false
-	if len(c.pending) == 0 {
+// Await waits for the first bytes of a record.
+func (c *Conn) Await() error {
+	if c.Held() {
 		return nil
 	}
-	_, err := c.Conn.Write(c.pending)
-	if cap(c.pending) > 8*record {
-		c.pending = nil
-	} else {
-		c.pending = c.pending[:0]
-	}
-	return err
+	return c.sock.await()
 }
+
+// Exchange seals and sends p, and waits for the first bytes of a record. Nobody else may write meanwhile.
+func (c *Conn) Exchange(p []byte) (written int, err error) {
+	if c.Held() {
+		return c.Write(p)
+	}
+	c.sock.cork()
+	if written, err = c.Conn.Write(p); err != nil {
+		c.sock.flush() // the first error tells more
+		return written, err
+	}
+	sent, err := c.sock.turn()
+	if sent == 0 {
+		return 0, err
+	}
+	return written, err
+}
+
+// ReadMore reads what is there of the record that was read last, or the next one if all of it has arrived.
+func (c *Conn) ReadMore(p []byte) int {
+	if !c.rest && !c.sock.whole() {
+		return 0
+	}
+	c.sock.dry = true
+	n, _ := c.Read(p) // an error comes again with the next Read; that nothing was there is none
+	c.sock.dry = false
+	return n
+}
+
+// Held says whether something has arrived that was not read.
+func (c *Conn) Held() bool { return c.rest || len(c.sock.conn.Buffered()) > 0 }
+
+// NetConn returns the socket, for looking at it without reading.
+func (c *Conn) NetConn() net.Conn { return c.sock.Conn }
 
 // CloseWrite of the raw socket is never wanted under TLS; tls.Conn.CloseWrite sends close_notify instead.
 var _ interface{ CloseWrite() error } = (*Conn)(nil)

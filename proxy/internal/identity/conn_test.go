@@ -12,6 +12,7 @@ import (
 	"github.com/weft-mesh/weft/internal/testca"
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/table"
+	"github.com/weft-mesh/weft/proxy/internal/wire"
 )
 
 // counting counts the writes that reach the socket.
@@ -61,7 +62,7 @@ func TestLargeWriteIsOneSystemCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := under.writes.Load()
-	if _, err := c.Write(make([]byte, 100_000)); err != nil {
+	if _, err := c.Write(make([]byte, wire.Large)); err != nil {
 		t.Fatal(err)
 	}
 	if n := under.writes.Load() - before; n != 1 {
@@ -71,7 +72,7 @@ func TestLargeWriteIsOneSystemCall(t *testing.T) {
 	c.CloseWrite()
 	io.ReadAll(c)
 	c.Close()
-	if got := <-size; got != 100_000 {
+	if got := <-size; got != wire.Large {
 		t.Errorf("%d bytes arrived", got)
 	}
 }

@@ -109,7 +109,7 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, ep *table.Endpoint
 
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	under := &corked{Conn: raw}
+	under := newSocket(raw)
 	conn := tls.Client(under, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		d.Handshakes.Failed.Add(1)
@@ -121,7 +121,7 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, ep *table.Endpoint
 		return nil, flow.Fail(flow.TLS, fmt.Errorf("handshake with %s: protocol %q was not agreed", ep.Key, alpn))
 	}
 	d.Handshakes.count(state.DidResume)
-	return &Conn{Conn: conn, Peer: ep.ID, ALPN: alpn, Resumed: state.DidResume, Generation: m.Generation, raw: under}, nil
+	return &Conn{Conn: conn, Peer: ep.ID, ALPN: alpn, Resumed: state.DidResume, Generation: m.Generation, sock: under}, nil
 }
 
 func earlier(a, b time.Time) time.Time {

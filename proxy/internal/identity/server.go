@@ -62,7 +62,7 @@ func (s *Server) accept(ctx context.Context, raw net.Conn) (*Accepted, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	under := &corked{Conn: raw}
+	under := newSocket(raw)
 	conn := tls.Server(under, cfg.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		s.Handshakes.Failed.Add(1)
@@ -79,7 +79,7 @@ func (s *Server) accept(ctx context.Context, raw net.Conn) (*Accepted, error) {
 	s.Handshakes.count(state.DidResume)
 	return &Accepted{
 		Conn: &Conn{Conn: conn, Peer: peer, ALPN: state.NegotiatedProtocol, Resumed: state.DidResume,
-			Generation: cfg.material.Generation, raw: under},
+			Generation: cfg.material.Generation, sock: under},
 		Service: service, TargetPort: port,
 	}, nil
 }

@@ -2,6 +2,7 @@ package walktest
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -13,8 +14,13 @@ import (
 
 // BenchmarkRequest measures a keep-alive request of one connection: straight to the program, through a sidecar without mTLS,
 // and through a pair. Client and program are part of each.
-func BenchmarkRequest(b *testing.B) {
-	app := quick(b)
+func BenchmarkRequest(b *testing.B) { request(b, 1<<10) }
+
+// BenchmarkLargeResponse is the same with 64 KB.
+func BenchmarkLargeResponse(b *testing.B) { request(b, 64<<10) }
+
+func request(b *testing.B, size int) {
+	app := quick(b, size)
 	m := New(b)
 	m.Service("plain", table.HTTP)
 	m.Add(Plain("plain", "plain-1", app))
@@ -29,7 +35,7 @@ func BenchmarkRequest(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer conn.Close()
-			r := bufio.NewReader(conn)
+			r := bufio.NewReaderSize(conn, 64<<10)
 			before := cpu(b)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -39,7 +45,7 @@ func BenchmarkRequest(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				if _, err := r.Discard(1024); err != nil {
+				if _, err := r.Discard(size); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -48,11 +54,11 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// quick is a program that costs next to nothing: it answers 1 KB to whatever ends with an empty line.
-func quick(b *testing.B) net.Addr {
+// quick is a program that costs next to nothing: it answers so many bytes to whatever ends with an empty line.
+func quick(b *testing.B, size int) net.Addr {
 	ln := Listen(b)
 	b.Cleanup(func() { ln.Close() })
-	answer := append([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n"), make([]byte, 1024)...)
+	answer := append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", size), make([]byte, size)...)
 	go func() {
 		for {
 			conn, err := ln.Accept()

@@ -2,11 +2,13 @@ package wire
 
 import "sync"
 
-// The sizes of buffers: a usual head, a TLS record, and the most that is ever buffered.
+// The sizes of buffers: a usual head, a TLS record, the most that is ever buffered, and what that becomes on its way out, with a
+// head before it and sealed.
 const (
 	Small  = 4 << 10
 	Medium = 16 << 10
 	Large  = 64 << 10
+	Out    = Large + Medium
 )
 
 // Buffer is a pooled byte slice. B always has one of the sizes.
@@ -16,7 +18,7 @@ type Buffer struct {
 
 // pools are the one exception to "no globals": they hold memory, never meaning, and threading them through every engine
 // would buy nothing.
-var pools [3]sync.Pool
+var pools [4]sync.Pool
 
 func class(n int) int {
 	switch {
@@ -24,18 +26,20 @@ func class(n int) int {
 		return 0
 	case n <= Medium:
 		return 1
-	default:
+	case n <= Large:
 		return 2
+	default:
+		return 3
 	}
 }
 
-// Get returns a buffer of at least n bytes, at most Large. Its content is arbitrary.
+// Get returns a buffer of at least n bytes, at most Out. Its content is arbitrary.
 func Get(n int) *Buffer {
 	i := class(n)
 	if b, ok := pools[i].Get().(*Buffer); ok {
 		return b
 	}
-	return &Buffer{B: make([]byte, [...]int{Small, Medium, Large}[i])}
+	return &Buffer{B: make([]byte, [...]int{Small, Medium, Large, Out}[i])}
 }
 
 // Release gives the buffer back; neither it nor any view into it may be used afterwards. A nil buffer is fine.

@@ -21,17 +21,37 @@ type Conn struct {
 	Fresh bool
 
 	nc      net.Conn
+	layer   Layer           // nc, if it is one; nil: it is not
+	raw     syscall.RawConn // of nc, if it is a socket; nil: it is not
 	buf     *Buffer
 	r, w    int
 	hint    int
 	sweeper *Sweeper
 	watch   *watch
-	raw     syscall.RawConn
+	call    call
+	peek    syscall.RawConn // see Stale
+}
+
+// Layer is a connection that holds bytes between its socket and its reader, as TLS does.
+type Layer interface {
+	// Await waits until a Read has something to work on; nothing is held meanwhile.
+	Await() error
+	// Exchange sends p, and then waits as Await does.
+	Exchange(p []byte) (written int, err error)
+	// ReadMore is a Read that does not wait: 0 when there is nothing.
+	ReadMore(p []byte) int
+	// Held says whether bytes wait between the socket and the reader.
+	Held() bool
 }
 
 // New makes a Conn of nc, which it owns from now on. sweeper may be nil: then Arm does nothing.
 func New(nc net.Conn, sweeper *Sweeper) *Conn {
 	c := &Conn{nc: nc, sweeper: sweeper, Since: time.Now(), Fresh: true}
+	if layer, ok := nc.(Layer); ok {
+		c.layer = layer
+	} else if sock, ok := nc.(syscall.Conn); ok {
+		c.raw, _ = sock.SyscallConn() // fails only on a closed connection: the first read says so
+	}
 	if sweeper != nil {
 		c.watch = sweeper.add(nc)
 	}
@@ -68,6 +88,14 @@ func (c *Conn) Expect(n int) { c.hint = n }
 // Fill waits for more bytes behind those that are buffered. It grows the buffer as needed, up to Large: then ErrFull. At
 // the end of the stream it returns io.EOF.
 func (c *Conn) Fill() error {
+	if c.raw != nil {
+		return c.fill()
+	}
+	if c.layer != nil && c.buf == nil {
+		if err := c.layer.Await(); err != nil {
+			return err
+		}
+	}
 	if err := c.room(); err != nil {
 		return err
 	}
@@ -76,13 +104,33 @@ func (c *Conn) Fill() error {
 	if n > 0 {
 		return nil
 	}
-	if c.r == c.w {
-		c.release()
-	}
+	c.vacate()
 	if err == nil {
 		return io.ErrNoProgress
 	}
 	return err
+}
+
+// More takes in what has arrived already, as far as the buffer has room for it: without waiting, and without a system call. It says
+// whether there was anything.
+func (c *Conn) More() bool {
+	if c.layer == nil || !c.layer.Held() {
+		return false
+	}
+	if c.buf != nil && c.w == len(c.buf.B) || c.room() != nil {
+		return false
+	}
+	n := c.layer.ReadMore(c.buf.B[c.w:])
+	c.w += n
+	c.vacate()
+	return n > 0
+}
+
+// vacate gives an empty buffer back.
+func (c *Conn) vacate() {
+	if c.r == c.w {
+		c.release()
+	}
 }
 
 func (c *Conn) room() error {
@@ -118,11 +166,25 @@ func (c *Conn) Detach(n int) (*Buffer, []byte) {
 }
 
 // Write sends all of p.
-func (c *Conn) Write(p []byte) (int, error) { return c.nc.Write(p) }
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.raw != nil {
+		return c.write(p)
+	}
+	return c.nc.Write(p)
+}
 
-// Turn sends all of p and waits for an answer, which is buffered. written tells how much of p the socket took.
+// Turn sends all of p and waits for an answer, which is buffered. written tells how much of p the socket took. Nobody else may
+// write meanwhile.
 func (c *Conn) Turn(p []byte) (written int, err error) {
-	if written, err = c.nc.Write(p); err != nil {
+	switch {
+	case c.raw != nil && c.buf == nil:
+		return c.turn(p)
+	case c.layer != nil && c.buf == nil:
+		written, err = c.layer.Exchange(p)
+	default:
+		written, err = c.nc.Write(p)
+	}
+	if err != nil {
 		return written, err
 	}
 	return written, c.Fill()
@@ -147,7 +209,7 @@ func (c *Conn) SetDeadline(t time.Time) {
 
 // Interrupt makes reads that wait, and those that follow, fail at once.
 func (c *Conn) Interrupt() {
-	c.nc.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection, which is the aim
+	c.nc.SetReadDeadline(past) // fails only on a closed connection, which is the aim
 }
 
 // CloseWrite ends the sending direction only, where the connection can.

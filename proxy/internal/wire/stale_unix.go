@@ -10,17 +10,22 @@ import (
 // Stale says whether an idle connection is of no use: the other end closed it, or sent what nobody asked for. It looks at the
 // socket without taking anything, also below TLS, where an idle connection has nothing to say but goodbye.
 func (c *Conn) Stale() bool {
-	if c.buf != nil {
+	if c.buf != nil || c.layer != nil && c.layer.Held() {
 		return true
 	}
-	if c.raw == nil {
-		c.raw = rawConn(c.nc)
-		if c.raw == nil {
+	if c.peek == nil {
+		c.peek = rawConn(c.nc)
+		if c.peek == nil {
 			return false // not a socket: the next write or read tells
 		}
 	}
+	return readable(c.peek)
+}
+
+// readable says whether a socket has bytes, its end or an error to tell, without taking them.
+func readable(raw syscall.RawConn) bool {
 	stale := true
-	err := c.raw.Control(func(fd uintptr) {
+	err := raw.Control(func(fd uintptr) {
 		var one [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		stale = err != syscall.EAGAIN && err != syscall.EINTR

@@ -24,7 +24,23 @@ type Sweeper struct {
 type watch struct {
 	conn net.Conn
 	at   atomic.Int64 // nanoseconds since 1970; or disarmed, or expired
+	turn atomic.Int64 // when the turn under way began; or one of the below
 }
+
+// The states of a watch between turns, after a look at a long one, and after that has found something.
+const (
+	noTurn = 0
+	looked = -1
+	nudged = -2
+)
+
+// longTurn is how long a turn lasts before the sweeper looks at its socket, once.
+const longTurn = int64(time.Second)
+
+var (
+	past       = time.Unix(1, 0)
+	noDeadline = time.Time{}
+)
 
 const (
 	disarmed = 0
@@ -53,8 +69,9 @@ func (s *Sweeper) sweep(now int64) {
 	for w := range s.watched {
 		// The exchange decides the race with a connection that just came to life: it is expired or it is not.
 		if at := w.at.Load(); at > 0 && at <= now && w.at.CompareAndSwap(at, expired) {
-			w.conn.SetDeadline(time.Unix(1, 0)) // in the past; fails only on a closed connection, which is the aim
+			w.conn.SetDeadline(past) // fails only on a closed connection, which is the aim
 		}
+		w.nudge(now)
 	}
 }
 
@@ -87,6 +104,27 @@ func (w *watch) set(at int64) bool {
 		}
 	}
 }
+
+// nudge ends the wait of a turn whose socket was readable before the turn began: the poller tells of that only once, and whoever
+// heard it did not listen. The other end has closed, or sent what nobody asked for.
+func (w *watch) nudge(now int64) {
+	began := w.turn.Load()
+	if began <= 0 || now-began < longTurn {
+		return
+	}
+	next := int64(looked)
+	if raw := rawConn(w.conn); raw != nil && readable(raw) {
+		next = nudged
+	}
+	if w.turn.CompareAndSwap(began, next) && next == nudged {
+		w.conn.SetReadDeadline(past) // fails only on a closed connection
+	}
+}
+
+// turns marks the beginning of a turn, turned its end: it says whether the sweeper cut its wait short.
+func (w *watch) turns(now int64) { w.turn.Store(now) }
+
+func (w *watch) turned() bool { return w.turn.Swap(noTurn) == nudged }
 
 func (s *Sweeper) clock() int64 {
 	if now := s.now.Load(); now != 0 {

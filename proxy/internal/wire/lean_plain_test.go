@@ -1,0 +1,5 @@
+//go:build !linux || race || plainio
+
+package wire
+
+const lean = false
