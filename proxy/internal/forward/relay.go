@@ -38,30 +38,66 @@ func (r *relay) run() {
 func (r *relay) copy(dst, src *wire.Conn, dstErr, srcErr *error) (n int64) {
 	src.Expect(wire.Small)
 	for {
+		bulk := false
 		if data := src.Buffered(); len(data) > 0 {
-			r.client.Arm(r.idle)
-			r.up.Arm(r.idle)
 			written, err := dst.Write(data)
-			n += int64(written)
-			r.count(dst, int64(written))
+			n += r.moved(dst, written)
 			if err != nil {
 				*dstErr = err
 				r.cut()
 				return n
 			}
+			bulk = len(data) >= wire.Large
 			src.Expect(size(len(data)))
 			src.Discard(len(data))
 		}
-		if err := src.Fill(); err != nil {
-			if !ended(err) {
-				*srcErr = err
-				r.cut()
-			} else if err := dst.CloseWrite(); err != nil {
+		failed, err := error(nil), wire.ErrNoPipe
+		if bulk && wire.CanSplice(dst, src) {
+			var spliced int64
+			spliced, failed, err = r.splice(dst, src)
+			n += spliced
+		}
+		if errors.Is(err, wire.ErrNoPipe) {
+			err = src.Fill()
+			for err == nil && src.More() {
+			}
+		}
+		switch {
+		case failed != nil:
+			*dstErr = failed
+			r.cut()
+			return n
+		case err == nil:
+		case ended(err):
+			if err := dst.CloseWrite(); err != nil {
 				*dstErr = err
 			}
 			return n
+		default:
+			*srcErr = err
+			r.cut()
+			return n
 		}
 	}
+}
+
+// splice moves bytes within the kernel as long as they come in large pieces.
+func (r *relay) splice(dst, src *wire.Conn) (n int64, dstErr, srcErr error) {
+	for {
+		moved, dstErr, srcErr := wire.Splice(dst, src)
+		n += r.moved(dst, moved)
+		if dstErr != nil || srcErr != nil || moved < wire.Medium {
+			return n, dstErr, srcErr
+		}
+	}
+}
+
+// moved notes that bytes went to dst: the relay is not idle.
+func (r *relay) moved(dst *wire.Conn, n int) int64 {
+	r.client.Arm(r.idle)
+	r.up.Arm(r.idle)
+	r.count(dst, int64(n))
+	return int64(n)
 }
 
 // count tells how many bytes went to dst.

@@ -27,6 +27,7 @@ type Conn struct {
 	sock  *socket
 	taken int  // bytes read of the last record; only the reader's, as is rest
 	rest  bool // TLS holds more of that record, unless that was padding
+	ended bool // reading has come to an end, which the next Read tells
 }
 
 var _ wire.Layer = (*Conn)(nil)
@@ -82,17 +83,18 @@ func (c *Conn) Exchange(p []byte) (written int, err error) {
 
 // ReadMore reads what is there of the record that was read last, or the next one if all of it has arrived.
 func (c *Conn) ReadMore(p []byte) int {
-	if !c.rest && !c.sock.whole() {
+	if c.ended || !c.rest && !c.sock.whole() {
 		return 0
 	}
 	c.sock.dry = true
-	n, _ := c.Read(p) // an error comes again with the next Read; that nothing was there is none
+	n, err := c.Read(p)
 	c.sock.dry = false
+	c.ended = err != nil && err != net.Error(errDry{})
 	return n
 }
 
-// Held says whether something has arrived that was not read.
-func (c *Conn) Held() bool { return c.rest || len(c.sock.conn.Buffered()) > 0 }
+// Held says whether something has arrived that was not read, be it the end.
+func (c *Conn) Held() bool { return c.rest || c.ended || len(c.sock.conn.Buffered()) > 0 }
 
 // NetConn returns the socket, for looking at it without reading.
 func (c *Conn) NetConn() net.Conn { return c.sock.Conn }

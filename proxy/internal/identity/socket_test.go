@@ -160,6 +160,9 @@ func TestReadMoreDoesNotWait(t *testing.T) {
 	if n := client.ReadMore(b); n != 0 {
 		t.Errorf("read %d bytes at the end", n)
 	}
+	if err := client.Await(); err != nil || !client.Held() { // the end has been read, and must not be waited for again
+		t.Fatal(err)
+	}
 	if n, err := client.Read(b); n != 0 || err != io.EOF {
 		t.Errorf("want the end, got %d, %v", n, err)
 	}
