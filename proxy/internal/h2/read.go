@@ -19,18 +19,18 @@ func (c *conn) read() error {
 		if err == nil {
 			err = c.frame(f)
 		}
-		var se http2.StreamError
-		switch {
-		case err == nil:
-		case errors.As(err, &se):
-			if !c.abuse.take() {
-				return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
-			}
-			c.fault(se)
-		default:
+		if err == nil {
+			continue
+		}
+		se, ok := errors.AsType[http2.StreamError](err)
+		if !ok {
 			c.settle()
 			return err
 		}
+		if !c.abuse.take() {
+			return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+		}
+		c.fault(se)
 	}
 }
 
