@@ -173,3 +173,10 @@ func raw(trap, fd uintptr, p []byte) (int, syscall.Errno) {
 		}
 	}
 }
+
+// peek looks at a socket: EAGAIN when it has nothing to tell.
+func peek(fd uintptr) syscall.Errno {
+	var one [1]byte
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&one[0])), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	return errno
+}

@@ -26,9 +26,8 @@ func (c *Conn) Stale() bool {
 func readable(raw syscall.RawConn) bool {
 	stale := true
 	err := raw.Control(func(fd uintptr) {
-		var one [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		stale = err != syscall.EAGAIN && err != syscall.EINTR
+		errno := peek(fd)
+		stale = errno != syscall.EAGAIN && errno != syscall.EINTR
 	})
 	return err != nil || stale
 }
