@@ -13,6 +13,8 @@ GO          := go
 CAPTURED     = TestE1_E3|TestC7_C16|TestD3
 # The packages whose tests need no built binaries, and those that drive them; e2e are those that need root or much time.
 UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch|hosts|chaos)$$')
+# The packages that make system calls of their own where the race detector is not on (docs/adr/0015-turns.md).
+FAST         = $(addprefix ./proxy/internal/,wire identity pool forward walktest)
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X github.com/weft-mesh/weft/internal/buildinfo.version=$(VERSION)
 
@@ -39,6 +41,7 @@ demo: $(BIN)/weft-shop $(BIN)/weft-demo ## Show the mesh at work: a shop, a cana
 test: arch ## Unit and script tests with the race detector; does all its own set-up, needs no root.
 	@$(GO) vet $(UNIT)
 	@$(GO) test -race $(UNIT)
+	@$(GO) test $(FAST)
 	@$(MAKE) --no-print-directory scripts
 
 $(BIN)/etcd: ; @$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $@ go.etcd.io/etcd/server/v3
