@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -29,10 +30,14 @@ var ErrExposed = errors.New("it is open to other users of this machine, who may 
 // ErrLocked says that another sidecar uses the directory.
 var ErrLocked = errors.New("another sidecar is running with this state directory")
 
+// ErrReleased says that the directory belongs to another process by now.
+var ErrReleased = errors.New("the state directory has been handed over")
+
 // Dir is an open state directory.
 type Dir struct {
-	path string
-	lock *os.File
+	path     string
+	lock     *os.File
+	released atomic.Bool
 }
 
 // Open makes the directory if need be, tightens its mode and locks it for this process.
@@ -77,8 +82,25 @@ func tighten(path string) error {
 	return os.Chmod(path, 0o700)
 }
 
-// Close gives the lock back.
-func (d *Dir) Close() error { return d.lock.Close() }
+// Adopt is Open for a directory whose lock was handed over by the process that had it.
+func Adopt(path string, lock *os.File) *Dir { return &Dir{path: path, lock: lock} }
+
+// Lock is what a process needs to adopt the directory. It is held until the last one that has it closes it.
+func (d *Dir) Lock() syscall.Conn { return d.lock }
+
+// Release leaves the directory to the process that has adopted it: this one may still read, and writes nothing any more.
+func (d *Dir) Release() error {
+	d.released.Store(true)
+	return d.lock.Close()
+}
+
+// Close gives the lock back. After Release it does nothing.
+func (d *Dir) Close() error {
+	if d.released.Load() {
+		return nil
+	}
+	return d.lock.Close()
+}
 
 // Path is the full path of a file in the directory.
 func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
@@ -122,6 +144,9 @@ func (d *Dir) Write(name string, content []byte) error {
 }
 
 func (d *Dir) write(name string, content []byte) (err error) {
+	if d.released.Load() {
+		return ErrReleased
+	}
 	tmp, err := os.CreateTemp(d.path, name+".*.tmp") // made with mode 0600
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -75,4 +76,42 @@ func TestDirectoryOfSomebodyElseIsLeftAlone(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("mode: want 0755, got %v, %v", info.Mode().Perm(), err)
 	}
+}
+
+// TestDirectoryIsHandedOver: the lock never opens in between, and who has given the directory away does not write to it.
+func TestDirectoryIsHandedOver(t *testing.T) {
+	path := t.TempDir()
+	old, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := -1
+	raw, err := old.Lock().SyscallConn()
+	if err == nil {
+		err = raw.Control(func(n uintptr) { fd, _ = syscall.Dup(int(n)) })
+	}
+	if err != nil || fd < 0 {
+		t.Fatalf("lock: %d, %v", fd, err)
+	}
+	heir := Adopt(path, os.NewFile(uintptr(fd), "lock"))
+	if err := errors.Join(old.Write(Ports, []byte("old")), old.Release(), old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("Open while the heir has it: want %v, got %v", ErrLocked, err)
+	}
+	if err := old.Write(Ports, []byte("late")); !errors.Is(err, ErrReleased) {
+		t.Errorf("Write after Release: want %v, got %v", ErrReleased, err)
+	}
+	if got, err := old.Read(Ports); err != nil || string(got) != "old" {
+		t.Errorf("Read after Release: %q, %v", got, err)
+	}
+	if err := errors.Join(heir.Write(Ports, []byte("new")), heir.Close()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(path)
+	if err != nil {
+		t.Fatalf("Open after the heir's Close: %v", err)
+	}
+	again.Close()
 }

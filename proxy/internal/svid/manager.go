@@ -157,7 +157,8 @@ func (m *Manager) SetBundle(bundle *x509bundle.Bundle, revision *typepb.SourceRe
 		return
 	}
 	m.log.Info("trust bundle changed", zap.Int("authorities", len(bundle.X509Authorities())))
-	if err := saveBundle(m.dir, bundle); err != nil {
+	// After a handover the process that has the directory saves it.
+	if err := saveBundle(m.dir, bundle); err != nil && !errors.Is(err, statedir.ErrReleased) {
 		m.log.Error("cannot save trust bundle", zap.Error(err))
 	}
 }
