@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/netip"
 	"strconv"
 
 	"github.com/weft-mesh/weft/proxy/internal/capture"
@@ -44,20 +45,19 @@ func (o *opener) listenCaptured(cfg Config, space *netspace.Space) (*captured, e
 	ctx := context.Background()
 	c := &captured{}
 	for _, host := range capture.Loopbacks() {
-		ln, err := o.listenMarked(ctx, space, host, cfg.Capture.OutboundPort)
+		ln, err := o.listenMarked(ctx, "captured outbound "+host, space, host, cfg.Capture.OutboundPort)
 		if err != nil {
 			return nil, fmt.Errorf("listen for what the app sends: %w", err)
 		}
 		c.outbound = append(c.outbound, ln)
 	}
 	var err error
-	if c.inbound, err = o.listenMarked(ctx, space, "", cfg.Capture.InboundPort); err != nil {
+	if c.inbound, err = o.listenMarked(ctx, "captured inbound", space, "", cfg.Capture.InboundPort); err != nil {
 		return nil, fmt.Errorf("listen for what reaches the app: %w", err)
 	}
-	if c.packets, err = capture.ListenPackets(ctx, space, cfg.Capture.OutboundPort); err != nil {
+	if c.packets, err = o.listenCapturedPackets(ctx, space, cfg.Capture.OutboundPort); err != nil {
 		return nil, err
 	}
-	o.open = append(o.open, c.packets)
 	if cfg.datagrams() {
 		if c.datagrams, err = o.listenCapturedDatagrams(ctx, space, cfg.Capture.InboundPort); err != nil {
 			return nil, err
@@ -78,35 +78,79 @@ func (o *opener) listenDNS(ctx context.Context, space *netspace.Space) ([]*dnspa
 	}
 	var out []*dnspass.Pass
 	for _, at := range resolvers {
-		p, err := dnspass.Listen(ctx, space, at, at, o.log.Named("dnspass"))
+		p, err := o.listenResolver(ctx, space, at)
 		if err != nil {
 			return nil, err
 		}
-		o.open = append(o.open, p)
 		out = append(out, p)
 	}
 	return out, err
 }
 
+// listenResolver serves one of them.
+func (o *opener) listenResolver(ctx context.Context, space *netspace.Space, at netip.AddrPort) (_ *dnspass.Pass, err error) {
+	what := "resolver " + at.String()
+	packets, err := o.inheritPackets(what + datagrams)
+	if err != nil {
+		return nil, err
+	}
+	streams, err := o.inherit(what)
+	if err != nil {
+		return nil, err
+	}
+	if packets == nil || streams == nil {
+		if packets, streams, err = dnspass.Listen(ctx, space, at); err != nil {
+			return nil, fmt.Errorf("listen for %s: %w", what, err)
+		}
+		o.keepPackets(what+datagrams, packets)
+		o.keep(what, streams)
+	}
+	return dnspass.New(at, packets, streams, o.log.Named("dnspass")), nil
+}
+
+// datagrams ends the name of a socket of UDP.
+const datagrams = " datagrams"
+
+// listenCapturedPackets opens the socket for the datagrams that the app sends.
+func (o *opener) listenCapturedPackets(ctx context.Context, space *netspace.Space, port uint16) (*capture.Packets, error) {
+	const what = "captured outbound" + datagrams
+	conn, err := o.inheritPackets(what)
+	if err != nil {
+		return nil, err
+	}
+	if conn == nil {
+		if conn, err = capture.ListenPackets(ctx, space, port); err != nil {
+			return nil, err
+		}
+		o.keepPackets(what, conn)
+	}
+	return capture.NewPackets(space, conn)
+}
+
 // listenMarked opens a listener whose connections are the sidecar's own to the kernel's rules.
-func (o *opener) listenMarked(ctx context.Context, space *netspace.Space, host string, port uint16) (net.Listener, error) {
-	ln, err := space.Listen(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), capture.Spare)
+func (o *opener) listenMarked(ctx context.Context, what string, space *netspace.Space, host string, port uint16) (net.Listener, error) {
+	ln, err := o.inherit(what)
+	if ln != nil || err != nil {
+		return ln, err
+	}
+	ln, err = space.Listen(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), capture.Spare)
 	if err == nil {
-		o.open = append(o.open, ln)
+		o.keep(what, ln)
 	}
 	return ln, err
 }
 
 func (o *opener) listenCapturedDatagrams(ctx context.Context, space *netspace.Space, port uint16) (*datagram.Socket, error) {
-	conn, err := space.ListenPacket(ctx, "udp", net.JoinHostPort("", strconv.Itoa(int(port))), capture.Spare)
+	const what = "captured inbound" + datagrams
+	conn, err := o.inheritPackets(what)
+	if conn == nil && err == nil {
+		conn, err = space.ListenPacket(ctx, "udp", net.JoinHostPort("", strconv.Itoa(int(port))), capture.Spare)
+		o.keepPackets(what, conn)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for datagrams that reach the app: %w", err)
 	}
-	s, err := datagram.On(conn)
-	if err == nil {
-		o.open = append(o.open, s)
-	}
-	return s, err
+	return datagram.On(conn)
 }
 
 // close may be called on nothing.

@@ -66,22 +66,18 @@ func (o *opener) socket(what string, space *netspace.Space, host string, want ui
 	if want == 0 {
 		port = portOf(last)
 	}
-	s, err := listenDatagrams(space, netip.AddrPortFrom(addr, port))
-	if err != nil && want == 0 && port != 0 {
-		o.log.Warn("port of the last run is taken, another one is used", zap.String("listener", what), zap.Uint16("port", port))
-		s, err = listenDatagrams(space, netip.AddrPortFrom(addr, 0))
+	ctx := context.Background() // names are not resolved: nothing to wait for
+	conn, err := o.inheritPackets(what)
+	if conn == nil && err == nil {
+		conn, err = space.ListenPacket(ctx, "udp", netip.AddrPortFrom(addr, port).String(), nil)
+		if err != nil && want == 0 && port != 0 {
+			o.log.Warn("port of the last run is taken, another one is used", zap.String("listener", what), zap.Uint16("port", port))
+			conn, err = space.ListenPacket(ctx, "udp", netip.AddrPortFrom(addr, 0).String(), nil)
+		}
+		o.keepPackets(what, conn)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	o.open = append(o.open, s)
-	return s, nil
-}
-
-func listenDatagrams(space *netspace.Space, addr netip.AddrPort) (*datagram.Socket, error) {
-	conn, err := space.ListenPacket(context.Background(), "udp", addr.String(), nil)
-	if err != nil {
-		return nil, fmt.Errorf("listen for datagrams: %w", err)
+		return nil, fmt.Errorf("listen for %s: %w", what, err)
 	}
 	return datagram.On(conn)
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"syscall"
 
 	"go.uber.org/zap"
 
@@ -33,18 +34,22 @@ type listeners struct {
 	upstreams   map[string]net.Listener // by Upstream.Key
 	captured    *captured               // nil in explicit mode
 	packets     packets
+	sockets     map[string]syscall.Conn // all of them, by the name under which the next process gets them
 }
 
-// opener opens sockets, on the ports of the last run where none is asked for: peers, and the app, still know those.
+// opener opens sockets, on the ports of the last run where none is asked for: peers, and the app, still know those. What the
+// process before this one has handed over is open already.
 type opener struct {
-	log  *zap.Logger
-	last ports
-	open []io.Closer
+	log       *zap.Logger
+	last      ports
+	inherited *inheritance // nil: none
+	sockets   map[string]syscall.Conn
+	open      []io.Closer
 }
 
 // listen opens every socket, or none.
-func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, log *zap.Logger) (_ *listeners, err error) {
-	o := &opener{log: log, last: readPorts(dir, log)}
+func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, from *inheritance, log *zap.Logger) (_ *listeners, err error) {
+	o := &opener{log: log, last: readPorts(dir, log), inherited: from, sockets: map[string]syscall.Conn{}}
 	defer func() {
 		if err != nil {
 			o.close()
@@ -52,7 +57,7 @@ func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, log *zap.Logge
 	}()
 	const loopback = "127.0.0.1"
 	host := bindHost(cfg.Advertise)
-	l := &listeners{upstreams: map[string]net.Listener{}}
+	l := &listeners{upstreams: map[string]net.Listener{}, sockets: o.sockets}
 	if l.mesh, err = o.listen("mesh", netspace.Own(), host, cfg.MeshPort, o.last.Mesh); err != nil {
 		return nil, err
 	}
@@ -117,6 +122,9 @@ func (o *opener) listen(what string, space *netspace.Space, host string, want ui
 	if want == 0 {
 		port = portOf(last)
 	}
+	if l, err := o.inherit(what); l != nil || err != nil {
+		return l, err
+	}
 	ctx := context.Background() // names are not resolved: nothing to wait for
 	l, err := space.Listen(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), nil)
 	if err != nil && want == 0 && port != 0 {
@@ -126,7 +134,7 @@ func (o *opener) listen(what string, space *netspace.Space, host string, want ui
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", what, err)
 	}
-	o.open = append(o.open, l)
+	o.keep(what, l)
 	return l, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,8 +37,8 @@ type voice struct {
 	used uint64
 }
 
-// ListenPackets opens the socket in a namespace where Install was called with this outbound port.
-func ListenPackets(ctx context.Context, space *netspace.Space, port uint16) (*Packets, error) {
+// ListenPackets opens the socket for NewPackets, in a namespace where Install was called with this outbound port.
+func ListenPackets(ctx context.Context, space *netspace.Space, port uint16) (net.PacketConn, error) {
 	address := fmt.Sprintf("[::]:%d", port) // IPv4 too
 	if len(families()) == 1 {
 		address = fmt.Sprintf("0.0.0.0:%d", port)
@@ -46,8 +47,20 @@ func ListenPackets(ctx context.Context, space *netspace.Space, port uint16) (*Pa
 	if err != nil {
 		return nil, fmt.Errorf("listen for captured datagrams: %w", err)
 	}
+	return ear, nil
+}
+
+// NewPackets makes Packets of a socket of ListenPackets, which it owns from now on.
+func NewPackets(space *netspace.Space, socket net.PacketConn) (*Packets, error) {
+	ear, ok := socket.(*net.UDPConn)
+	if !ok {
+		return nil, fmt.Errorf("captured datagrams: %T is not a socket of UDP", socket)
+	}
 	return &Packets{space: space, ear: ear, oob: make([]byte, 256), voices: map[netip.AddrPort]*voice{}}, nil
 }
+
+// Silence makes Read fail with os.ErrDeadlineExceeded from now on, because another process reads what comes. Reply still works.
+func (p *Packets) Silence() { _ = p.ear.SetReadDeadline(time.Unix(1, 0)) } // a closed socket reads nothing either
 
 func listenTransparent(ctx context.Context, space *netspace.Space, address string) (*net.UDPConn, error) {
 	pc, err := space.ListenPacket(ctx, "udp", address, transparent)

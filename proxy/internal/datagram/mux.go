@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -33,7 +34,8 @@ type Handler interface {
 	Refused(client Client, err error)
 }
 
-// Serve makes sessions of the datagrams of p until ctx ends, which also ends them. It closes p.
+// Serve makes sessions of the datagrams of p until ctx ends, which also ends them. It closes p. Once a read has run into a
+// deadline p is not read any more: it was handed over.
 func (x *Sessions) Serve(ctx context.Context, p Packets, h Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	end := sync.OnceFunc(func() { _ = p.Close() }) // so that Read fails; there is nothing to do about an error
@@ -53,6 +55,9 @@ func (x *Sessions) Serve(ctx context.Context, p Packets, h Handler) error {
 			wait.Reset()
 			m.datagram(ctx, route{from, to}, buf.B[:n])
 		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			<-ctx.Done()
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("read datagrams: %w", err)

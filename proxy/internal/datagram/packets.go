@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // Packets is where datagrams of clients come from and replies to them go.
@@ -71,6 +72,9 @@ func (s *Socket) Reply(b []byte, from, to netip.AddrPort) error {
 	_, err := s.conn.WriteToUDPAddrPort(b, to)
 	return err
 }
+
+// Silence makes Read fail with os.ErrDeadlineExceeded from now on, because another process reads what comes. Reply still works.
+func (s *Socket) Silence() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) } // a closed socket reads nothing either
 
 // Close is of Packets.
 func (s *Socket) Close() error { return s.conn.Close() }

@@ -46,7 +46,7 @@ func Loopback(path string) ([]netip.AddrPort, error) {
 	return out, nil
 }
 
-// Pass serves one resolver's address in a namespace. Make one with Listen.
+// Pass serves one resolver's address in a namespace. Make one with New.
 type Pass struct {
 	to      netip.AddrPort
 	log     *zap.Logger
@@ -55,20 +55,30 @@ type Pass struct {
 	room    chan struct{}
 }
 
-// Listen opens the address in the program's namespace; to is where it leads in the sidecar's own.
-func Listen(ctx context.Context, space *netspace.Space, at, to netip.AddrPort, log *zap.Logger) (*Pass, error) {
+// Listen opens an address of a resolver in the program's namespace, for New.
+func Listen(ctx context.Context, space *netspace.Space, at netip.AddrPort) (net.PacketConn, net.Listener, error) {
 	packets, err := space.ListenPacket(ctx, "udp", at.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("pass on to the resolver %s: %w", to, err)
+		return nil, nil, err
 	}
 	// Its own port when that of the datagrams was left open, so that both are one address.
 	port, _ := netip.ParseAddrPort(packets.LocalAddr().String())
 	streams, err := space.Listen(ctx, netip.AddrPortFrom(at.Addr(), port.Port()).String(), nil)
 	if err != nil {
-		_ = packets.Close()
-		return nil, fmt.Errorf("pass on to the resolver %s: %w", to, err)
+		return nil, nil, errors.Join(err, packets.Close())
 	}
-	return &Pass{to: to, log: log, packets: packets, streams: streams, room: make(chan struct{}, maxQuestions)}, nil
+	return packets, streams, nil
+}
+
+// New makes a pass of open sockets, which it owns from now on; to is where they lead in the sidecar's own namespace.
+func New(to netip.AddrPort, packets net.PacketConn, streams net.Listener, log *zap.Logger) *Pass {
+	return &Pass{to: to, log: log, packets: packets, streams: streams, room: make(chan struct{}, maxQuestions)}
+}
+
+// Silence takes no more questions, because another process does; those that it has are answered.
+func (p *Pass) Silence() {
+	_ = p.packets.SetReadDeadline(time.Unix(1, 0)) // closed sockets take none either
+	_ = p.streams.Close()
 }
 
 // Addr is what is served.
@@ -78,9 +88,18 @@ func (p *Pass) Addr() net.Addr { return p.packets.LocalAddr() }
 func (p *Pass) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = p.Close() })()
 	var g lifecycle.Group
-	g.Add("datagrams", p.datagrams)
-	g.Add("connections", p.connections)
+	g.Add("datagrams", lasting(p.datagrams))
+	g.Add("connections", lasting(p.connections))
 	return g.Run(ctx)
+}
+
+// lasting keeps one part from stopping the other.
+func lasting(run lifecycle.Run) lifecycle.Run {
+	return func(ctx context.Context) error {
+		err := run(ctx)
+		<-ctx.Done()
+		return err
+	}
 }
 
 // Close gives the sockets back, of a Pass that does not run.
@@ -92,8 +111,8 @@ func (p *Pass) datagrams(ctx context.Context) error {
 	b := make([]byte, maxMessage)
 	for {
 		n, from, err := p.packets.ReadFrom(b)
-		if errors.Is(err, net.ErrClosed) {
-			return nil // by Run: nobody else closes it
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil // by Run, or Silence
 		}
 		if err != nil {
 			continue // of an earlier answer, to a program that has gone
@@ -145,7 +164,7 @@ func (p *Pass) connections(ctx context.Context) error {
 	for {
 		conn, err := p.streams.Accept()
 		if errors.Is(err, net.ErrClosed) {
-			return nil // by Run: nobody else closes it
+			return nil // by Run, or Silence
 		}
 		if err != nil {
 			continue

@@ -85,10 +85,11 @@ func resolver(t *testing.T) netip.AddrPort {
 
 func TestD2_QuestionsReachTheHostsResolver(t *testing.T) {
 	to := resolver(t)
-	p, err := dnspass.Listen(t.Context(), netspace.Own(), netip.MustParseAddrPort("127.0.0.1:0"), to, zap.NewNop())
+	packets, streams, err := dnspass.Listen(t.Context(), netspace.Own(), netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := dnspass.New(to, packets, streams, zap.NewNop())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -107,6 +108,12 @@ func TestD2_QuestionsReachTheHostsResolver(t *testing.T) {
 		if want := network + " who is web?"; err != nil || string(b[:n]) != want {
 			t.Errorf("want %q, got %q, %v", want, b[:n], err)
 		}
+	}
+	// Another process takes the questions from now on, which wait in the sockets.
+	p.Silence()
+	if conn, err := net.Dial("tcp", p.Addr().String()); err == nil {
+		conn.Close()
+		t.Error("a connection was taken after Silence")
 	}
 	cancel()
 	if err := <-done; err != nil {

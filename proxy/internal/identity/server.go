@@ -22,14 +22,16 @@ type Server struct {
 	// Handshakes counts what was made.
 	Handshakes Counters
 
-	source  *spiffe.Source
-	current atomic.Pointer[serverConfig]
+	source    *spiffe.Source
+	current   atomic.Pointer[serverConfig]
+	inherited atomic.Pointer[ticketKey]
 }
 
-// serverConfig belongs to one material: its ticket keys are its own, so that no ticket outlives SVID or bundle.
+// serverConfig belongs to one material.
 type serverConfig struct {
 	material *spiffe.Material
 	tls      *tls.Config
+	ticket   ticketKey
 }
 
 // NewServer makes a server that presents the source's SVID and accepts every member of its trust domain.
@@ -97,7 +99,10 @@ func (s *Server) config() *serverConfig {
 	cfg := spiffe.ServerTLS(s.source, spiffe.AnyMember(s.source))
 	cfg.NextProtos = []string{ALPNHTTP1, ALPNHTTP2, ALPNTCP, ALPNUDP}
 	cfg.DynamicRecordSizingDisabled = true
-	next := &serverConfig{material: m, tls: cfg}
-	s.current.CompareAndSwap(have, next)
+	next := &serverConfig{material: m, tls: cfg, ticket: s.ticketKeyFor(m)}
+	cfg.SetSessionTicketKeys([][32]byte{next.ticket.key})
+	if !s.current.CompareAndSwap(have, next) {
+		return s.config()
+	}
 	return next
 }

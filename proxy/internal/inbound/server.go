@@ -127,6 +127,12 @@ func (s *Server) access() *table.Access {
 // Handshakes counts the TLS handshakes of this side.
 func (s *Server) Handshakes() *identity.Counters { return &s.tls.Handshakes }
 
+// TicketKey is the secret of this side's TLS session tickets, for the next process; see Inherit.
+func (s *Server) TicketKey() []byte { return s.tls.TicketKey() }
+
+// Inherit takes the secret of the process before this one.
+func (s *Server) Inherit(ticketKey []byte) { s.tls.Inherit(ticketKey) }
+
 // Run does the work beside the connections until ctx ends: deadlines, idle connections, and what changes with the table or
 // the trust bundle. It must run while a Serve does.
 func (s *Server) Run(ctx context.Context) error {
