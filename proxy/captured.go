@@ -153,6 +153,20 @@ func (o *opener) listenCapturedDatagrams(ctx context.Context, space *netspace.Sp
 	return datagram.On(conn)
 }
 
+// silence leaves what comes without a connection to another process. It may be called on nothing.
+func (c *captured) silence() {
+	if c == nil {
+		return
+	}
+	c.packets.Silence()
+	if c.datagrams != nil {
+		c.datagrams.Silence()
+	}
+	for _, p := range c.dns {
+		p.Silence()
+	}
+}
+
 // close may be called on nothing.
 func (c *captured) close() {
 	if c == nil {

@@ -14,6 +14,7 @@ import (
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/internal/spiffe/jointoken"
 	"github.com/weft-mesh/weft/proxy/internal/capture"
+	"github.com/weft-mesh/weft/proxy/internal/successor"
 )
 
 // Config is everything that a sidecar is told when it starts.
@@ -55,6 +56,22 @@ type Config struct {
 	Linger time.Duration
 	// MaxConfigAge is how old the stored configuration may be that a restart serves from.
 	MaxConfigAge time.Duration
+	// TakeOver takes the place of the process that runs with the state directory, with its sockets, instead of starting anew.
+	TakeOver bool
+	// Upgrade is how this process gives its own place away.
+	Upgrade Upgrade
+}
+
+// Upgrade is the replacement of a running sidecar's process by a new one.
+type Upgrade struct {
+	// Starter starts the new process; nil: only one that somebody else starts can take over.
+	Starter successor.Starter
+	// Requests each ask for an upgrade to the program that is on disk; nil: none come.
+	Requests <-chan os.Signal
+	// Timeout is how long the new process may take until it serves.
+	Timeout time.Duration
+	// Drain is how long connections of the old process may live on.
+	Drain time.Duration
 }
 
 // Capture is transparent capture: the kernel redirects what the app sends and receives, as package capture programs it.
@@ -85,6 +102,7 @@ func Default() Config {
 		Linger:          500 * time.Millisecond,
 		Capture:         Capture{OutboundPort: capture.Default().Outbound, InboundPort: capture.Default().Inbound, HostsBase: "/etc/hosts"},
 		MaxConfigAge:    48 * time.Hour, // no longer than an SVID lives
+		Upgrade:         Upgrade{Timeout: 10 * time.Second, Drain: 10 * time.Minute},
 	}
 }
 
@@ -118,7 +136,8 @@ func (c *Config) Validate() error {
 	if c.MTLS != "" && c.MTLS != "strict" {
 		problem("mtls: %q is not possible: a workload may only be stricter than its mesh, which is \"strict\"; an administrator loosens the mesh's own mode by its MeshConfig", c.MTLS)
 	}
-	for field, d := range map[string]time.Duration{"drain": c.Drain, "linger": c.Linger, "max-config-age": c.MaxConfigAge} {
+	for field, d := range map[string]time.Duration{"drain": c.Drain, "linger": c.Linger, "max-config-age": c.MaxConfigAge,
+		"upgrade-timeout": c.Upgrade.Timeout, "upgrade-drain": c.Upgrade.Drain} {
 		if d < 0 {
 			problem("%s: %v is negative", field, d)
 		}

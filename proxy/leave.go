@@ -43,7 +43,7 @@ func (s *sidecar) workload() (*discoverypb.Workload, error) {
 }
 
 // registration keeps the workload registered until ctx ends. Then it takes it out first, over the stream's own connection, and
-// serves on for a moment: callers that have not heard yet still find it.
+// serves on for a moment: callers that have not heard yet still find it. At the end of the tenure it only lets go.
 func (s *sidecar) registration(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -53,6 +53,10 @@ func (s *sidecar) registration(ctx context.Context) error {
 	case <-ctx.Done():
 	case err := <-done:
 		return err
+	}
+	if s.tenure.Ended() {
+		cancel()
+		return <-done // the next process has the registration
 	}
 	wasThere := s.registrar.Status().Registered && len(s.cfg.Services) > 0
 	limit, stop := context.WithTimeout(inner, leaveTimeout)

@@ -91,6 +91,16 @@ func (p packets) close() {
 	}
 }
 
+// silence leaves what comes to another process.
+func (p packets) silence() {
+	if p.inbound != nil {
+		p.inbound.Silence()
+	}
+	for _, s := range p.upstreams {
+		s.Silence()
+	}
+}
+
 // describe adds the sockets to what ports.json says.
 func (p packets) describe(to *ports) {
 	if p.inbound != nil {
@@ -101,10 +111,11 @@ func (p packets) describe(to *ports) {
 	}
 }
 
-// inboundPackets adds what serves UDP towards the app; outboundPackets, what serves it from there.
+// inboundPackets adds what serves UDP towards the app; outboundPackets, what serves it from there. A socket of UDP is read by one
+// process at a time.
 func (t *traffic) inboundPackets(g *lifecycle.Group) {
 	serve := func(name string, p datagram.Packets) {
-		g.Add(name, func(ctx context.Context) error { return t.in.ServePlaintextPackets(ctx, p, t.cfg.AppPort) })
+		g.Add(name, t.tenure.After(func(ctx context.Context) error { return t.in.ServePlaintextPackets(ctx, p, t.cfg.AppPort) }))
 	}
 	if p := t.listeners.packets.inbound; p != nil {
 		serve("plaintext datagrams", p)
@@ -116,15 +127,15 @@ func (t *traffic) inboundPackets(g *lifecycle.Group) {
 
 func (t *traffic) outboundPackets(g *lifecycle.Group) {
 	if c := t.listeners.captured; c != nil {
-		g.Add("captured datagrams", func(ctx context.Context) error {
+		g.Add("captured datagrams", t.tenure.After(func(ctx context.Context) error {
 			return t.out.ServePackets(ctx, c.packets, t.out.Captured)
-		})
+		}))
 	}
 	for _, u := range t.cfg.Upstreams {
 		if p := t.listeners.packets.upstreams[u.Key()]; p != nil {
-			g.Add("upstream "+u.Key(), func(ctx context.Context) error {
+			g.Add("upstream "+u.Key(), t.tenure.After(func(ctx context.Context) error {
 				return t.out.ServePackets(ctx, p, outbound.Fixed(upstreamOf(u)))
-			})
+			}))
 		}
 	}
 }

@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/internal/control"
 	"github.com/weft-mesh/weft/proxy/internal/netspace"
 	"github.com/weft-mesh/weft/proxy/internal/statedir"
 )
@@ -30,6 +33,7 @@ type ports struct {
 // listeners are the sidecar's open sockets.
 type listeners struct {
 	mesh, admin net.Listener
+	control     *control.Listener
 	inbound     net.Listener            // plaintext to the app; nil without an app's port
 	upstreams   map[string]net.Listener // by Upstream.Key
 	captured    *captured               // nil in explicit mode
@@ -81,6 +85,9 @@ func listen(cfg Config, space *netspace.Space, dir *statedir.Dir, from *inherita
 		return nil, err
 	}
 	if l.captured, err = o.listenCaptured(cfg, space); err != nil {
+		return nil, err
+	}
+	if l.control, err = o.control(dir.Path("")); err != nil {
 		return nil, err
 	}
 	return l, writePorts(dir, l)
@@ -155,6 +162,7 @@ func portOf(address string) uint16 {
 func (l *listeners) close() {
 	l.mesh.Close()
 	l.admin.Close()
+	_ = l.control.Close()
 	if l.inbound != nil {
 		l.inbound.Close()
 	}
@@ -163,6 +171,28 @@ func (l *listeners) close() {
 	}
 	l.captured.close()
 	l.packets.close()
+}
+
+// control opens the socket in the state directory.
+func (o *opener) control(dir string) (l *control.Listener, err error) {
+	if f := o.inherited.take(controlName); f != nil {
+		l, err = control.Inherit(f)
+	} else {
+		l, err = control.Listen(dir)
+	}
+	if err == nil {
+		o.open = append(o.open, l)
+		o.sockets[controlName] = l
+	}
+	return l, err
+}
+
+// names are those of all sockets.
+func (l *listeners) names() []string { return slices.Sorted(maps.Keys(l.sockets)) }
+
+func (l *listeners) silence() {
+	l.packets.silence()
+	l.captured.silence()
 }
 
 func readPorts(dir *statedir.Dir, log *zap.Logger) ports {

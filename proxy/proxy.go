@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 
 	"go.uber.org/zap"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/subscribe"
 	"github.com/weft-mesh/weft/proxy/internal/svid"
 	"github.com/weft-mesh/weft/proxy/internal/table"
+	"github.com/weft-mesh/weft/proxy/internal/tenure"
 	"github.com/weft-mesh/weft/proxy/internal/uplink"
 )
 
@@ -40,15 +42,18 @@ func (p *Proxy) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir, err := statedir.Open(path)
+	from, dir, err := p.open(ctx, path)
 	if err != nil {
 		return err
 	}
+	defer from.close()
 	defer dir.Close()
-	s, err := p.assemble(dir)
+	s, err := p.assemble(dir, from)
 	if err != nil {
+		from.refuse(err)
 		return err
 	}
+	defer s.listeners.close()
 	p.log.Info("sidecar starts",
 		zap.String("namespace", p.cfg.Namespace), zap.String("workload", p.cfg.Workload), zap.Strings("services", p.cfg.Services),
 		zap.Stringer("mesh", s.listeners.mesh.Addr()), zap.Stringer("admin", s.listeners.admin.Addr()),
@@ -56,10 +61,28 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return s.run(ctx)
 }
 
+// open opens the state directory, or takes it over with everything else.
+func (p *Proxy) open(ctx context.Context, path string) (*inheritance, *statedir.Dir, error) {
+	if !p.cfg.TakeOver {
+		dir, err := statedir.Open(path)
+		return nil, dir, err
+	}
+	limit, cancel := context.WithTimeout(ctx, p.cfg.Upgrade.Timeout)
+	defer cancel()
+	from, err := takeOver(limit, path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("take over: %w", err)
+	}
+	return from, from.dir(path), nil
+}
+
 // sidecar is the parts of a running proxy.
 type sidecar struct {
 	cfg       Config
 	log       *zap.Logger
+	dir       *statedir.Dir
+	from      *inheritance // nil: this process was the first
+	tenure    *tenure.Tenure
 	space     *netspace.Space // where the app is
 	identity  *svid.Manager
 	tables    *table.Holder
@@ -72,11 +95,13 @@ type sidecar struct {
 	traffic   *traffic
 	settling  *settling
 	names     *names.File // nil: the app resolves names otherwise
+
+	succession *succession
 }
 
 // assemble makes the parts, from the state directory first: what is stored works without a control plane.
-func (p *Proxy) assemble(dir *statedir.Dir) (_ *sidecar, err error) {
-	s := &sidecar{cfg: p.cfg, log: p.log, tables: &table.Holder{}, settling: newSettling()}
+func (p *Proxy) assemble(dir *statedir.Dir, from *inheritance) (_ *sidecar, err error) {
+	s := &sidecar{cfg: p.cfg, log: p.log, dir: dir, from: from, tenure: tenure.New(), tables: &table.Holder{}, settling: newSettling()}
 	if s.space, err = p.cfg.space(); err != nil {
 		return nil, err
 	}
@@ -92,7 +117,7 @@ func (p *Proxy) assemble(dir *statedir.Dir) (_ *sidecar, err error) {
 		p.log.Warn("stored configuration is not used: requests are answered not_ready until the distributor is reached, which sends all of it",
 			zap.String("file", dir.Path(statedir.Snapshot)), zap.Error(err))
 	}
-	if s.listeners, err = listen(p.cfg, s.space, dir, p.log); err != nil {
+	if s.listeners, err = listen(p.cfg, s.space, dir, from, p.log); err != nil {
 		return nil, err
 	}
 	if err := s.data(); err != nil {
@@ -170,8 +195,9 @@ func (s *sidecar) data() error {
 	if len(s.cfg.Services) > 0 && s.cfg.datagrams() {
 		probes = append(probes, register.Probe{Port: s.cfg.AppPort, Ready: bound(s.space)})
 	}
-	s.registrar = register.New(register.Config{Workload: workload, Probes: probes}, discovery, s.log.Named("register"))
+	s.registrar = register.New(register.Config{Workload: workload, Probes: probes, Held: s.from != nil}, discovery, s.log.Named("register"))
 	s.traffic = newTraffic(s)
+	s.succession = newSuccession(s)
 	if c := s.cfg.Capture; c.HostsFile != "" {
 		s.names = names.New(names.Config{Path: c.HostsFile, Base: c.HostsBase, Namespace: s.cfg.Namespace, Tables: s.tables}, s.log.Named("names"))
 	}
@@ -179,24 +205,29 @@ func (s *sidecar) data() error {
 }
 
 // run starts the parts, each after those that it needs. They stop in the reverse order: first the workload leaves the
-// catalogue, then what comes in ends, then what the app still calls, then everything that serves these.
+// catalogue, then what comes in ends, then what the app still calls, then everything that serves these. After a handover the
+// parts that belong to the tenure have stopped, and both directions of traffic end by themselves.
 func (s *sidecar) run(ctx context.Context) error {
 	var g lifecycle.Group
 	if s.accessLog != nil {
 		g.Add("access log", s.accessLog.Run)
 	}
-	g.Add("admin", s.admin().Run)
-	g.Add("svid", s.identity.Run)
-	g.Add("config", s.config.Run)
+	g.Add("admin", s.tenure.During(s.admin().Run))
+	g.Add("svid", s.succession.identity.Run)
+	g.Add("config", s.succession.config.Run)
+	g.Add("follow", s.follow)
 	if s.reporter != nil {
 		g.Add("telemetry", s.reporter.Run)
 	}
 	if s.names != nil {
-		g.Add("names", s.names.Run)
+		g.Add("names", s.tenure.During(s.names.Run))
 	}
 	g.Add("outbound", s.traffic.runOutbound)
 	g.Add("inbound", s.traffic.runInbound)
-	g.Add("registration", s.registration)
+	g.Add("departure", s.departure)
+	g.Add("registration", s.tenure.During(s.registration))
+	g.Add("upgrades", s.succession.Run)
+	g.Add("accession", s.accession)
 	err := g.Run(ctx)
 	s.log.Info("sidecar ended", zap.Error(err))
 	return err

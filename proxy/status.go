@@ -12,8 +12,19 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/uplink"
 )
 
-// started is nil once there are an identity and a first table that is the newest, as far as anyone can tell.
+// started is nil once a program may be started: it is configured, and the program will find the others' names.
 func (s *sidecar) started() error {
+	if err := s.configured(); err != nil {
+		return err
+	}
+	if s.names != nil && !s.names.Written() {
+		return errors.New("the program's file of names is not written yet; see the sidecar's log")
+	}
+	return nil
+}
+
+// configured is nil once there are an identity and a first table that is the newest, as far as anyone can tell.
+func (s *sidecar) configured() error {
 	if s.identity.Source().Load() == nil {
 		return errors.New("no identity yet: the join token has not been redeemed; see the sidecar's log")
 	}
@@ -21,13 +32,7 @@ func (s *sidecar) started() error {
 		return fmt.Errorf("no configuration yet: %s", linkText(s.config.Status().Link))
 	}
 	status := s.config.Status()
-	if err := s.settling.check(status.Current, status.Link.Err != ""); err != nil {
-		return err
-	}
-	if s.names != nil && !s.names.Written() {
-		return errors.New("the program's file of names is not written yet; see the sidecar's log")
-	}
-	return nil
+	return s.settling.check(status.Current, status.Link.Err != "")
 }
 
 // ready is nil once requests can come, too.

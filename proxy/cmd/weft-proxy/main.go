@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/internal/logging"
 	"github.com/weft-mesh/weft/internal/rpctext"
 	"github.com/weft-mesh/weft/proxy"
+	"github.com/weft-mesh/weft/proxy/internal/successor"
 )
 
 const (
@@ -48,6 +49,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	log, err := logging.New(logging.Config{Level: o.logLevel, Out: stderr})
+	if err == nil && !o.check {
+		err = upgrades(o, args)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "weft-proxy: %v\n", err)
 		return exitUsage
@@ -63,6 +67,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	tune(log, os.DirFS("/"), os.LookupEnv)
 	return serve(sidecar, log, stderr)
+}
+
+// upgrades says how this process is replaced by a new one.
+func upgrades(o *options, args []string) (err error) {
+	requests := make(chan os.Signal, 1)
+	signal.Notify(requests, syscall.SIGUSR2)
+	up := &o.config.Upgrade
+	up.Requests = requests
+	if o.supervisorFD != 0 {
+		up.Starter, err = successor.NewSupervised(uintptr(o.supervisorFD))
+		return err
+	}
+	if !o.config.TakeOver {
+		args = append([]string{"--take-over"}, args...)
+	}
+	up.Starter = successor.NewChild(os.Args[0], args, o.config.Capture.NamespaceFD)
+	return nil
 }
 
 // serve runs until SIGTERM or SIGINT asks for the drain; a second signal ends the process at once, as the default has it.

@@ -28,7 +28,7 @@ type options struct {
 	tokenFile string
 	accessLog bool
 
-	namespaceFD uint
+	namespaceFD, supervisorFD uint
 }
 
 type lookup func(key string) (string, bool)
@@ -90,6 +90,10 @@ func (o *options) define() {
 	f.DurationVar(&c.Drain, "drain", c.Drain, "how long requests in flight may take after the end was asked for")
 	f.DurationVar(&c.Linger, "linger", c.Linger, "how long new requests are still served after deregistration")
 	f.DurationVar(&c.MaxConfigAge, "max-config-age", c.MaxConfigAge, "how old the stored configuration may be that a restart serves from")
+	f.BoolVar(&c.TakeOver, "take-over", false, "take the place of the sidecar that runs with the same flags, with its sockets and without losing a connection")
+	f.DurationVar(&c.Upgrade.Timeout, "upgrade-timeout", c.Upgrade.Timeout, "how long a new process may take until it serves; SIGUSR2 starts one")
+	f.DurationVar(&c.Upgrade.Drain, "upgrade-drain", c.Upgrade.Drain, "how long connections of the old process may live on after an upgrade")
+	f.UintVar(&o.supervisorFD, "supervisor-fd", 0, "file descriptor of a socket to the supervisor, inherited at the start, which starts the new process of an upgrade")
 	f.BoolVar(&o.check, "check-config", false, "check the flags and exit")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	o.flags = f
@@ -97,6 +101,7 @@ func (o *options) define() {
 
 func (o *options) help() string {
 	return "weft-proxy is Weft's sidecar.\n\nUsage: weft-proxy --workload NAME [flags]\n" +
+		"       weft-proxy --take-over --workload NAME [flags]   in the place of the one that runs\n" +
 		"       weft-proxy capture [flags]   program the kernel to redirect this network namespace's traffic to the sidecar\n\n" +
 		"Every flag can be given in the environment too: --mesh-port is WEFT_MESH_PORT.\n\n" + o.flags.FlagUsages()
 }

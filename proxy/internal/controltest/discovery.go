@@ -24,6 +24,7 @@ type Discovery struct {
 	refuse     string
 	slowAnswer time.Duration
 	heartbeats int
+	removals   int
 	revision   uint64
 	changed    chan struct{}
 }
@@ -73,6 +74,13 @@ func (s *Discovery) AwaitHeartbeats(ctx context.Context, n int) error {
 		defer s.mu.Unlock()
 		return s.heartbeats >= n
 	})
+}
+
+// Removals counts the workloads that were deregistered.
+func (s *Discovery) Removals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removals
 }
 
 // Register keeps a workload.
@@ -146,6 +154,7 @@ func (s *Discovery) Deregister(ctx context.Context, r *discoverypb.DeregisterReq
 		return nil, status.Errorf(codes.NotFound, "workload %q does not exist", name)
 	}
 	delete(s.workloads, name)
+	s.removals++
 	close(s.ends[name])
 	s.revision++
 	s.change()

@@ -35,6 +35,8 @@ type Config struct {
 	Workload *discoverypb.Workload
 	// Probes that have to succeed first; none: registers at once.
 	Probes []Probe
+	// Held: another process of this sidecar has registered the workload, and has let go.
+	Held bool
 }
 
 // Probe asks whether the app is ready on one port.
@@ -76,7 +78,7 @@ type Status struct {
 
 // New makes a registrar.
 func New(cfg Config, link *uplink.Link, log *zap.Logger) *Registrar {
-	return &Registrar{cfg: cfg, link: link, log: log, out: make(chan struct{})}
+	return &Registrar{cfg: cfg, link: link, log: log, out: make(chan struct{}), asked: cfg.Held}
 }
 
 // Status returns what is known now.

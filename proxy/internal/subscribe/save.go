@@ -66,6 +66,50 @@ func (c *Client) Restore() error {
 	return nil
 }
 
+// followEvery is how often a process that follows another one looks at the file.
+const followEvery = 250 * time.Millisecond
+
+// Follow takes over what another process of this sidecar saves, until ctx ends, instead of Run. What cannot be read now is read
+// when it is saved the next time.
+func (c *Client) Follow(ctx context.Context) error {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	var last os.FileInfo
+	for {
+		info, err := os.Stat(c.deps.Dir.Path(statedir.Snapshot))
+		if err == nil && (last == nil || !os.SameFile(last, info) || !last.ModTime().Equal(info.ModTime())) {
+			last = info
+			if err := c.adopt(); err != nil {
+				c.deps.Log.Warn("configuration that the new process has saved cannot be read", zap.Error(err))
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// adopt makes what another process has saved current.
+func (c *Client) adopt() error {
+	raw, err := c.deps.Dir.Read(statedir.Snapshot)
+	if err != nil {
+		return err
+	}
+	saved, err := snapshot.Decode(c.cfg.Owner, raw, time.Now(), c.cfg.MaxAge)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !saved.State.Empty() {
+		c.state = saved.State
+		c.publish()
+	}
+	return nil
+}
+
 func (c *Client) saveLoop(ctx context.Context) error {
 	tick := time.NewTicker(refresh)
 	defer tick.Stop()

@@ -61,6 +61,18 @@ func (t *Tenure) During(run lifecycle.Run) lifecycle.Run {
 	}
 }
 
+// After makes a part that waits for the beginning, and does not mind the end.
+func (t *Tenure) After(run lifecycle.Run) lifecycle.Run {
+	return func(ctx context.Context) error {
+		select {
+		case <-t.begun:
+			return run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 func (t *Tenure) part(ctx context.Context, run lifecycle.Run) error {
 	t.mu.Lock()
 	if t.ended {
