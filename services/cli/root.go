@@ -66,7 +66,7 @@ resiliency and observability, through a sidecar next to it.
 	root.AddCommand(
 		upCommand(), runCommand(o), joinCommand(o), leaveCommand(o), applyCommand(o), getCommand(o), deleteCommand(o), servicesCommand(o),
 		statusCommand(o), topCommand(o), checkCommand(o), configCommand(o), tokenCommand(o), auditCommand(o), whoAmICommand(o),
-		backupCommand(o), restoreCommand(o),
+		backupCommand(o), restoreCommand(o), sidecarCommand(o),
 		versionCommand(o),
 	)
 	wrapUsage(root)

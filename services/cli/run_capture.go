@@ -149,7 +149,6 @@ func (p *place) proxyArgs() []string {
 	if p.box == nil {
 		return args
 	}
-	const firstExtra = 3 // the number of the first of exec.Cmd's ExtraFiles
 	return append(args, "--transparent", "--namespace-fd", strconv.Itoa(firstExtra), "--hosts-file", p.hosts)
 }
 

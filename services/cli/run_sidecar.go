@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -23,20 +22,19 @@ import (
 
 	configpb "github.com/weft-mesh/weft/gen/weft/config/v1alpha1"
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
+	"github.com/weft-mesh/weft/services/internal/supervise"
 )
 
-// sidecar is a weft-proxy process that belongs to one `weft run`. It is started again when it dies.
+// sidecar is the weft-proxy that belongs to one `weft run`. It is started again when it dies.
 type sidecar struct {
 	dir   string
 	last  os.FileInfo // of the ports.json of an earlier run, which the sidecar takes its ports from; nil without one
 	ports ports
 
-	mu      sync.Mutex
-	process *exec.Cmd
-	left    bool
-	ending  bool
-	exited  chan error // each exit of the process
-	done    chan struct{}
+	left       bool
+	supervisor *supervise.Supervisor
+	exited     chan error // gets the end of the last process
+	done       chan struct{}
 }
 
 // ports is what weft-proxy writes to ports.json.
@@ -54,15 +52,39 @@ func (o *options) startSidecar(f *runFlags, binary, token string, where *place) 
 	}
 	car := &sidecar{dir: f.stateDir, exited: make(chan error, 1), done: make(chan struct{})}
 	car.last, _ = os.Stat(filepath.Join(f.stateDir, portsFile))
-	start := func() *exec.Cmd {
-		cmd := exec.Command(binary, append(o.proxyArgs(f), where.proxyArgs()...)...)
-		cmd.Stdout, cmd.Stderr = o.streams.Out, o.streams.Err
-		cmd.Env = append(os.Environ(), "WEFT_JOIN_TOKEN="+token)
-		cmd.ExtraFiles = where.proxyFiles()
-		return cmd
-	}
-	go car.supervise(start, o.streams.Err)
+	car.supervisor = supervise.New(supervise.Config{
+		Binary: binary,
+		Command: func(binary string, takeOver bool, supervisor *os.File) *exec.Cmd {
+			return o.proxyCommand(f, binary, token, takeOver, where, supervisor)
+		},
+		Start: startLocked, Hopeless: car.early, Progress: o.streams.Err,
+	})
+	go func() {
+		defer close(car.done)
+		car.exited <- car.supervisor.Run()
+	}()
 	return car, nil
+}
+
+// firstExtra is the number that the first of exec.Cmd's ExtraFiles gets.
+const firstExtra = 3
+
+// proxyCommand starts weft-proxy. It finds its identity and configuration in its state directory when it starts again, so the
+// token is of use only once.
+func (o *options) proxyCommand(f *runFlags, binary, token string, takeOver bool, where *place, supervisor *os.File) *exec.Cmd {
+	files := append(where.proxyFiles(), supervisor)
+	args := append(o.proxyArgs(f), where.proxyArgs()...)
+	args = append(args, "--supervisor-fd", strconv.Itoa(firstExtra+len(files)-1))
+	if takeOver {
+		args = append(args, "--take-over")
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Stdout, cmd.Stderr = o.streams.Out, o.streams.Err
+	cmd.Env = append(os.Environ(), "WEFT_JOIN_TOKEN="+token)
+	cmd.ExtraFiles = files
+	// A group of its own, so that a terminal's Ctrl-C reaches it only through us; and never to outlive us.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	return cmd
 }
 
 // checkRun checks what weft run was given, as the sidecar would; nothing is started.
@@ -126,41 +148,6 @@ func (o *options) proxyArgs(f *runFlags) []string {
 		args = append(args, "--upstream", u)
 	}
 	return args
-}
-
-// supervise runs weft-proxy until stop, starting it again when it dies: at once if it had been up for a while, because the
-// program's calls are refused until it is back, else after a pause. It finds its identity and
-// configuration in its state directory then, so the token is of use only once.
-func (s *sidecar) supervise(command func() *exec.Cmd, progress io.Writer) {
-	defer close(s.done)
-	const pause, while = 200 * time.Millisecond, 5 * time.Second
-	for first := true; ; first = false {
-		begun := time.Now()
-		cmd := command()
-		// A group of its own, so that a terminal's Ctrl-C reaches it only through us; and never to outlive us.
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-		err := startLocked(cmd)
-		if err == nil {
-			s.mu.Lock()
-			s.process = cmd
-			if s.ending {
-				_ = cmd.Process.Signal(syscall.SIGTERM)
-			}
-			s.mu.Unlock()
-			err = cmd.Wait()
-		}
-		s.mu.Lock()
-		ending := s.ending
-		s.mu.Unlock()
-		if ending || first && s.early() {
-			s.exited <- err
-			return
-		}
-		fmt.Fprintf(progress, "weft: sidecar ended (%v), starting it again\n", err)
-		if time.Since(begun) < while {
-			time.Sleep(pause)
-		}
-	}
 }
 
 // early says that the sidecar has never been up: starting it again would not help.
@@ -267,12 +254,7 @@ func (s *sidecar) deregister(ctx context.Context) (*typepb.RevisionVector, error
 
 // stop lets the sidecar drain and waits for its end.
 func (s *sidecar) stop() {
-	s.mu.Lock()
-	s.ending = true
-	if s.process != nil {
-		_ = s.process.Process.Signal(syscall.SIGTERM)
-	}
-	s.mu.Unlock()
+	s.supervisor.Stop()
 	<-s.done
 }
 
