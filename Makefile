@@ -46,7 +46,7 @@ test: arch ## Unit and script tests with the race detector; does all its own set
 
 $(BIN)/etcd: ; @$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $@ go.etcd.io/etcd/server/v3
 
-scripts: $(BIN)/weft-shop $(BIN)/weft-bench $(BIN)/etcd ## Script tests: the real binaries, all in one process and one process each, with real programs.
+scripts: $(BIN)/weft-shop $(BIN)/weft-echo $(BIN)/weft-bench $(BIN)/etcd ## Script tests: the real binaries, all in one process and one process each, with real programs.
 	@clients=$$(integration/tools/clients.sh) || [ $$? = 3 ]; \
 	WEFT_CLIENTS=$$clients WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" WEFT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 20m ./integration/scripts
 

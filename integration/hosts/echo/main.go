@@ -3,6 +3,8 @@
 //
 //	echo serve http|grpc|tcp|udp ADDRESS NAME    answers with its name and what it was told
 //	echo call http|grpc|tcp|udp ADDRESS TEXT     prints the answer; with -each DURATION again and again, one line each
+//	echo hold http|grpc|stream|tcp|udp ADDRESS TEXT   calls without a pause over connections that it keeps (stream and tcp: over
+//	                                                  one that is never opened again), and prints what it counts until SIGTERM
 //
 // The TCP server speaks first. A call that fails prints why and ends with 1.
 package main
@@ -36,12 +38,15 @@ func run(args []string) error {
 	}
 	args = fs.Args()
 	if len(args) != 4 {
-		return errors.New("usage: echo [-each DURATION] serve|call http|grpc|tcp|udp ADDRESS TEXT")
+		return errors.New("usage: echo [-each DURATION] serve|call|hold http|grpc|stream|tcp|udp ADDRESS TEXT")
 	}
 	verb, protocol, address, text := args[0], args[1], args[2], args[3]
 	table := map[string]map[string]func(address, text string) (string, error){
 		"serve": {"http": serveHTTP, "grpc": serveGRPC, "tcp": serveTCP, "udp": serveUDP},
-		"call":  {"http": callHTTP, "grpc": callGRPC, "tcp": callTCP, "udp": callUDP},
+		"hold": {
+			"http": hold(holdHTTP), "grpc": hold(holdGRPC), "stream": hold(holdStream), "tcp": hold(holdTCP), "udp": hold(holdUDP),
+		},
+		"call": {"http": callHTTP, "grpc": callGRPC, "tcp": callTCP, "udp": callUDP},
 	}
 	do := table[verb][protocol]
 	if do == nil {

@@ -14,8 +14,11 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// echoMethod takes a text and returns the server's name and the text.
-const echoMethod = "/echo.Echo/Say"
+// echoMethod takes a text and returns the server's name and the text; talkMethod does so for a stream of texts.
+const (
+	echoMethod = "/echo.Echo/Say"
+	talkMethod = "/echo.Echo/Talk"
+)
 
 func serveHTTP(address, name string) (string, error) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +42,8 @@ func (n named) say(ctx context.Context, text string) string {
 	return fmt.Sprintf("%s says %s to %s", string(n), text, strings.Join(md.Get("weft-source"), ","))
 }
 
-// echoDesc is what protoc would generate for: service Echo { rpc Say(StringValue) returns (StringValue); }
+// echoDesc is what protoc would generate for: service Echo { rpc Say(StringValue) returns (StringValue); rpc Talk(stream
+// StringValue) returns (stream StringValue); }
 func echoDesc() *grpc.ServiceDesc {
 	say := func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		in := &wrapperspb.StringValue{}
@@ -48,7 +52,20 @@ func echoDesc() *grpc.ServiceDesc {
 		}
 		return wrapperspb.String(srv.(sayer).say(ctx, in.GetValue())), nil
 	}
-	return &grpc.ServiceDesc{ServiceName: "echo.Echo", HandlerType: (*sayer)(nil), Methods: []grpc.MethodDesc{{MethodName: "Say", Handler: say}}}
+	talk := func(srv any, st grpc.ServerStream) error {
+		for in := (&wrapperspb.StringValue{}); ; {
+			if err := st.RecvMsg(in); err != nil {
+				return nil //nolint:nilerr // the client has ended
+			}
+			if err := st.SendMsg(wrapperspb.String(srv.(sayer).say(st.Context(), in.GetValue()))); err != nil {
+				return err
+			}
+		}
+	}
+	return &grpc.ServiceDesc{
+		ServiceName: "echo.Echo", HandlerType: (*sayer)(nil), Methods: []grpc.MethodDesc{{MethodName: "Say", Handler: say}},
+		Streams: []grpc.StreamDesc{{StreamName: "Talk", Handler: talk, ClientStreams: true, ServerStreams: true}},
+	}
 }
 
 func serveGRPC(address, name string) (string, error) {
