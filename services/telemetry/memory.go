@@ -47,17 +47,14 @@ type overflow struct {
 	sidecars, edges int
 }
 
-// take stores a report that arrived at t. A report of an older run than the newest known one is dropped: its stream is a
-// leftover.
+// take stores a report that arrived at t. The run need not be the newest: a process that has given its place to another one
+// reports what its connections do until they end.
 func (m *memory) take(t time.Time, sidecar string, start time.Time, edges []reported) overflow {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.run(t, sidecar, start)
 	if r == nil {
 		return overflow{sidecars: 1}
-	}
-	if r.start.After(start) {
-		return overflow{}
 	}
 	following := r.begin(t)
 	var over overflow
@@ -74,21 +71,26 @@ func (m *memory) take(t time.Time, sidecar string, start time.Time, edges []repo
 	return over
 }
 
-// run returns the sidecar's newest run, made anew when start is newer; nil when there is no room for another sidecar.
+// run returns the sidecar's run with a start, made anew when it is not known; nil when there is no room for it.
 func (m *memory) run(t time.Time, sidecar string, start time.Time) *run {
 	runs := m.sidecars[sidecar]
 	if len(runs) == 0 && len(m.sidecars) >= m.limits.Sidecars && !m.makeRoom(t) {
 		return nil
 	}
-	if n := len(runs); n > 0 && !start.After(runs[n-1].start) {
-		return runs[n-1]
+	at, known := slices.BinarySearchFunc(runs, start, func(r *run, start time.Time) int { return r.start.Compare(start) })
+	if known {
+		return runs[at]
 	}
 	if len(runs) >= maxRuns {
+		if at == 0 {
+			return nil
+		}
 		m.edges -= len(runs[0].edges)
 		runs = slices.Delete(runs, 0, 1)
+		at--
 	}
 	r := &run{sidecar: sidecar, start: start, edges: map[edge]*timeline{}}
-	m.sidecars[sidecar] = append(runs, r)
+	m.sidecars[sidecar] = slices.Insert(runs, at, r)
 	return r
 }
 

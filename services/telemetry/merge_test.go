@@ -169,6 +169,33 @@ func TestCountersNeverGoBackwards(t *testing.T) {
 	}
 }
 
+// TestTheProcessBeforeTheNewestStillCounts: after an upgrade the old one reports to its end what its connections do.
+func TestTheProcessBeforeTheNewestStillCounts(t *testing.T) {
+	m := newMemory(wide())
+	second := func(n int) time.Time { return epoch().Add(time.Duration(n) * time.Second) }
+	report := func(at int, start time.Time, n uint64) {
+		m.take(second(at), "default/web-1", start, []reported{{outbound(1), requests(n)}})
+	}
+	report(0, epoch(), 5)
+	report(1, second(1), 1) // the new process
+	report(2, epoch(), 8)
+	report(2, second(1), 4)
+	report(3, epoch(), 9) // the old one's last word
+	report(4, second(1), 6)
+	if got := totalOf([]*memory{m}, second(4), time.Minute); got != 15 {
+		t.Errorf("%d requests, want 9 of the old process and 6 of the new one", got)
+	}
+	if runs := m.whole(second(4)); len(runs) != 1 || !runs[0].start.Equal(second(1)) {
+		t.Errorf("the newest process is not the one that counts as a whole: %+v", runs)
+	}
+	for i := range maxRuns {
+		report(5, second(10+i), 1)
+	}
+	if over := m.take(second(6), "default/web-1", epoch(), nil); over != (overflow{sidecars: 1}) {
+		t.Errorf("a run older than all that are held: %+v", over)
+	}
+}
+
 func TestWhatHappenedDuringALongSilenceIsNotOfNow(t *testing.T) {
 	m := newMemory(wide())
 	start := epoch().Add(-time.Hour)
