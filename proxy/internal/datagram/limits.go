@@ -133,12 +133,19 @@ func (x *Sessions) Drain(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	left := x.list()
-	for _, s := range left {
-		s.end(flow.Draining, ctx.Err())
-	}
-	if len(left) > 0 {
-		return fmt.Errorf("drain: %d sessions of UDP cut: %w", len(left), ctx.Err())
+	if n := x.Cut(); n > 0 {
+		return fmt.Errorf("drain: %d sessions of UDP cut: %w", n, context.Cause(ctx))
 	}
 	return nil
+}
+
+// Cut ends every session because the process ends, and returns how many there were.
+func (x *Sessions) Cut() (n int) {
+	for _, s := range x.list() {
+		if !s.over.Load() {
+			n++
+		}
+		s.end(flow.Draining, nil)
+	}
+	return n
 }

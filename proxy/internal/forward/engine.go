@@ -2,6 +2,8 @@ package forward
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -118,18 +120,12 @@ type live struct {
 	request *h1.Request // nil: a byte stream
 	client  *wire.Conn
 	up      *wire.Conn
-	denied  bool
+	ended   flow.Reason // why somebody else has ended it; None: nobody has
 }
 
 // Recheck ends every request and byte stream under way that permit does not allow any more. A byte stream has no request.
 func (e *Engine) Recheck(permit func(peer spiffeid.ID, req flow.Request) bool) {
-	e.mu.Lock()
-	all := make([]*live, 0, len(e.lives))
-	for l := range e.lives {
-		all = append(all, l)
-	}
-	e.mu.Unlock()
-	for _, l := range all {
+	for _, l := range e.all() {
 		l.recheck(permit)
 	}
 }
@@ -148,37 +144,61 @@ func (l *live) recheck(permit func(peer spiffeid.ID, req flow.Request) bool) {
 		allowed = permit(l.peer, &view)
 	}
 	if !allowed {
-		l.cut()
+		l.cut(flow.Denied)
 	}
+}
+
+// Drain returns at once: exchanges end with the clients' connections, whose drain is the listener's.
+func (e *Engine) Drain(context.Context) error { return nil }
+
+// Cut ends every request and byte stream under way because the process ends, and returns how many there were.
+func (e *Engine) Cut() (n int) {
+	for _, l := range e.all() {
+		l.mu.Lock()
+		if l.active {
+			l.cut(flow.Draining)
+			n++
+		}
+		l.mu.Unlock()
+	}
+	return n
+}
+
+func (e *Engine) all() []*live {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.lives))
 }
 
 func (l *live) deny() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cut()
+	l.cut(flow.Denied)
 }
 
-// cut ends both connections; the caller holds mu.
-func (l *live) cut() {
-	l.denied = true
+// cut ends both connections; the first reason counts. The caller holds mu.
+func (l *live) cut(reason flow.Reason) {
+	if l.ended == flow.None {
+		l.ended = reason
+	}
 	l.client.Abort()
 	if l.up != nil {
 		l.up.Abort()
 	}
 }
 
-// begin makes a request visible; end hides it and says whether it was denied meanwhile.
+// begin makes a request visible; end hides it and says why somebody has ended it meanwhile, if somebody has.
 func (l *live) begin(req *h1.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.active, l.request = true, req
 }
 
-func (l *live) end() (denied bool) {
+func (l *live) end() flow.Reason {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.active, l.request, l.up = false, nil, nil
-	return l.denied
+	return l.ended
 }
 
 // use makes the upstream connection of the current try visible; nil hides it before it is given back or closed.
@@ -186,7 +206,7 @@ func (l *live) use(up *wire.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.up = up
-	if l.denied && up != nil {
+	if l.ended != flow.None && up != nil {
 		up.Abort()
 	}
 }

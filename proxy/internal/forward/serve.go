@@ -98,8 +98,8 @@ func (x *exchange) serve() (again bool) {
 	x.last = x.req.Close
 	x.live.begin(&x.req)
 	x.request()
-	if x.live.end() {
-		x.rec.Reason, x.last = flow.Denied, true
+	if ended := x.live.end(); ended != flow.None {
+		x.rec.Reason, x.last = ended, true
 	}
 	x.finish()
 	if x.last {

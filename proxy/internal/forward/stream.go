@@ -27,13 +27,13 @@ func (e *Engine) Stream(client, up *wire.Conn, rec *flow.Record, permit func() b
 	client.Arm(e.cfg.StreamIdle)
 	up.Arm(e.cfg.StreamIdle)
 	r.run()
-	denied := l.end()
+	ended := l.end()
 	up.Close()
 	client.Close()
 	rec.BytesSent, rec.BytesReceived = r.sent, r.received
 	rec.Reason, rec.Err = r.outcome()
-	if denied {
-		rec.Reason = flow.Denied
+	if ended != flow.None {
+		rec.Reason = ended
 	}
 	e.End(rec)
 }

@@ -224,6 +224,16 @@ func (x *exchange) deny() {
 	x.down.conn.kick()
 }
 
+// cut ends a stream because the process ends.
+func (x *exchange) cut() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.done {
+		x.fail(flow.Draining, errClosed)
+		x.down.conn.kick()
+	}
+}
+
 // fail ends the exchange by a failure of the proxy's own. Under mu.
 func (x *exchange) fail(reason flow.Reason, err error) {
 	x.abortUp(http2.ErrCodeCancel)

@@ -21,6 +21,8 @@ const (
 	prefaceTimeout = 10 * time.Second
 	// drainGrace is how long a client may take to answer the first GOAWAY.
 	drainGrace = time.Second
+	// lastWord is how long the answers to what is cut may take.
+	lastWord = 100 * time.Millisecond
 )
 
 // Server relays HTTP/2 connections. Make one with New; it is safe for use by many goroutines.
@@ -142,7 +144,7 @@ wait:
 		case <-s.empty:
 			break wait
 		case <-ctx.Done():
-			err = fmt.Errorf("drain http2: %w", ctx.Err())
+			err = fmt.Errorf("drain http2: %w", context.Cause(ctx))
 			break wait
 		}
 	}
@@ -157,6 +159,25 @@ wait:
 	}
 	s.pool.close()
 	return err
+}
+
+// Cut ends every stream because the process ends, each with an answer if it can still be given, and returns how many there were.
+// It is called while Drain waits.
+func (s *Server) Cut() (n int) {
+	s.each(func(x *exchange) {
+		x.cut()
+		n++
+	})
+	if n == 0 {
+		return 0
+	}
+	limit := time.NewTimer(lastWord)
+	defer limit.Stop()
+	select {
+	case <-s.empty:
+	case <-limit.C:
+	}
+	return n
 }
 
 func (s *Server) beginDrain() []*conn {

@@ -2,7 +2,6 @@ package inbound
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -172,13 +171,7 @@ func (s *Server) ServeCaptured(ctx context.Context, ln net.Listener, original fu
 
 // Drain stops accepting and waits until what is under way has ended. When ctx ends first, the rest is cut.
 func (s *Server) Drain(ctx context.Context) error {
-	var wg sync.WaitGroup
-	var first, second, third error
-	wg.Go(func() { first = s.loop.Drain(ctx) })
-	wg.Go(func() { second = s.h2.Drain(ctx) })
-	wg.Go(func() { third = s.packets.Drain(ctx) })
-	wg.Wait()
-	return errors.Join(first, second, third)
+	return s.loop.Together(ctx, s.engine, s.h2, s.packets)
 }
 
 // port returns the state of a port of the program.

@@ -2,10 +2,56 @@ package listener
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 )
+
+// Drainer is one of the parts that serve connections.
+type Drainer interface {
+	// Drain returns when nothing is left, or when ctx ends: then it closes what is.
+	Drain(ctx context.Context) error
+	// Cut ends what is under way, each with its reason, and returns how much there was.
+	Cut() int
+}
+
+// Together drains the loop and the parts that serve its connections. When ctx ends first, the parts cut what is under way before
+// the loop closes the connections: so every record has its reason, and whoever can still be told is.
+func (l *Loop) Together(ctx context.Context, parts ...Drainer) error {
+	hard, give := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer give(nil)
+	var left atomic.Int64
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cut)
+		var wg sync.WaitGroup
+		for _, p := range parts {
+			wg.Go(func() { left.Add(int64(p.Cut())) })
+		}
+		wg.Wait()
+		give(ctx.Err())
+	})
+	drains := []func(context.Context) error{l.Drain}
+	for _, p := range parts {
+		drains = append(drains, p.Drain)
+	}
+	errs := make([]error, len(drains))
+	var wg sync.WaitGroup
+	for i, drain := range drains {
+		wg.Go(func() { errs[i] = drain(hard) })
+	}
+	wg.Wait()
+	if !stop() {
+		<-cut
+	}
+	if n := left.Load(); n > 0 {
+		errs = append(errs, fmt.Errorf("drain: %d requests, streams and sessions cut: %w", n, ctx.Err()))
+	}
+	return errors.Join(errs...)
+}
 
 // Drain stops accepting, lets every exchange that has begun come to its end, gives idle connections a short grace and then
 // closes them. It returns nil when no connection is left; when ctx ends first it closes what is left and says how many.
@@ -21,7 +67,7 @@ func (l *Loop) Drain(ctx context.Context) error {
 			l.endIdle()
 		case <-ctx.Done():
 			if n := l.abort(nil); n > 0 {
-				return fmt.Errorf("drain: %d connections cut: %w", n, ctx.Err())
+				return fmt.Errorf("drain: %d connections cut: %w", n, context.Cause(ctx))
 			}
 			return nil
 		}

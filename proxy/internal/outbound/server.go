@@ -2,10 +2,8 @@ package outbound
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -181,11 +179,5 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, up Upstream) error 
 
 // Drain stops accepting and waits until what is under way has ended. When ctx ends first, the rest is cut.
 func (s *Server) Drain(ctx context.Context) error {
-	var wg sync.WaitGroup
-	var first, second, third error
-	wg.Go(func() { first = s.loop.Drain(ctx) })
-	wg.Go(func() { second = s.h2.Drain(ctx) })
-	wg.Go(func() { third = s.packets.Drain(ctx) })
-	wg.Wait()
-	return errors.Join(first, second, third)
+	return s.loop.Together(ctx, s.engine, s.h2, s.packets)
 }

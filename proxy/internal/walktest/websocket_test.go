@@ -237,12 +237,14 @@ func TestR8_DrainCutsWebSocketsAtItsEnd(t *testing.T) {
 		echoed(t, c, websocket.TextMessage, []byte("hello"), 1)
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := w.drain(over); err == nil || !strings.Contains(err.Error(), "1 connections cut") {
+		if err := w.drain(over); err == nil || !strings.Contains(err.Error(), "1 requests, streams and sessions cut") {
 			t.Errorf("got %v", err)
 		}
 		if _, _, err := c.ReadMessage(); err == nil {
 			t.Error("the WebSocket lives on")
 		}
-		w.records.Wait(1)
+		if rec := w.records.Wait(1)[0]; rec.Reason != flow.Draining {
+			t.Errorf("record %+v", rec)
+		}
 	})
 }
