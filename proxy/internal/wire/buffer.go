@@ -14,6 +14,9 @@ const (
 // Buffer is a pooled byte slice. B always has one of the sizes.
 type Buffer struct {
 	B []byte
+
+	budget *Budget // what it counts in; nil: nothing
+	poison
 }
 
 // pools are the one exception to "no globals": they hold memory, never meaning, and threading them through every engine
@@ -37,6 +40,7 @@ func class(n int) int {
 func Get(n int) *Buffer {
 	i := class(n)
 	if b, ok := pools[i].Get().(*Buffer); ok {
+		b.got()
 		return b
 	}
 	return &Buffer{B: make([]byte, [...]int{Small, Medium, Large, Out}[i])}
@@ -44,7 +48,13 @@ func Get(n int) *Buffer {
 
 // Release gives the buffer back; neither it nor any view into it may be used afterwards. A nil buffer is fine.
 func (b *Buffer) Release() {
-	if b != nil {
-		pools[class(len(b.B))].Put(b)
+	if b == nil {
+		return
 	}
+	b.gone()
+	if b.budget != nil {
+		b.budget.Add(-len(b.B))
+		b.budget = nil
+	}
+	pools[class(len(b.B))].Put(b)
 }

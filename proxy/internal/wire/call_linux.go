@@ -133,7 +133,7 @@ func (c *Conn) step(fd uintptr) bool {
 		return c.stepOut(fd)
 	}
 	if c.buf == nil {
-		c.buf = Get(max(c.hint, Small))
+		c.buf = c.budget().Get(max(c.hint, Small))
 		c.r, c.w = 0, 0
 	}
 	n, errno := raw(syscall.SYS_READ, fd, c.buf.B[c.w:])

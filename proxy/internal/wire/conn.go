@@ -8,8 +8,13 @@ import (
 	"time"
 )
 
-// ErrFull says that Large bytes are buffered and none was taken.
-var ErrFull = errors.New("buffer is full")
+// Why a Conn can read no more behind what is buffered.
+var (
+	// ErrFull says that Large bytes are buffered and none was taken.
+	ErrFull = errors.New("buffer is full")
+	// ErrBudget says that a larger buffer is needed and the process has no room for one: see Budget.
+	ErrBudget = errors.New("no room for a larger buffer")
+)
 
 // Conn is a byte stream with a read buffer. One goroutine may read while another writes.
 type Conn struct {
@@ -85,8 +90,8 @@ func (c *Conn) release() {
 // Expect sets how large the next buffer is made: a body deserves a larger one than a head.
 func (c *Conn) Expect(n int) { c.hint = n }
 
-// Fill waits for more bytes behind those that are buffered. It grows the buffer as needed, up to Large: then ErrFull. At
-// the end of the stream it returns io.EOF.
+// Fill waits for more bytes behind those that are buffered. It grows the buffer as needed, up to Large: then ErrFull, or
+// ErrBudget where the process has no room. At the end of the stream it returns io.EOF.
 func (c *Conn) Fill() error {
 	if c.raw != nil {
 		return c.fill()
@@ -133,10 +138,17 @@ func (c *Conn) vacate() {
 	}
 }
 
+func (c *Conn) budget() *Budget {
+	if c.sweeper == nil {
+		return nil
+	}
+	return c.sweeper.Buffers
+}
+
 func (c *Conn) room() error {
 	switch {
 	case c.buf == nil:
-		c.buf = Get(max(c.hint, Small))
+		c.buf = c.budget().Get(max(c.hint, Small))
 	case c.w < len(c.buf.B):
 	case c.r > 0:
 		c.w = copy(c.buf.B, c.buf.B[c.r:c.w])
@@ -144,7 +156,10 @@ func (c *Conn) room() error {
 	case len(c.buf.B) >= Large:
 		return ErrFull
 	default:
-		larger := Get(len(c.buf.B) + 1)
+		larger := c.budget().grow(len(c.buf.B) + 1)
+		if larger == nil {
+			return ErrBudget
+		}
 		c.w = copy(larger.B, c.buf.B[:c.w])
 		c.buf.Release()
 		c.buf = larger
@@ -159,7 +174,7 @@ func (c *Conn) Detach(n int) (*Buffer, []byte) {
 	rest := c.buf.B[c.r+n : c.w]
 	c.buf, c.r, c.w = nil, 0, 0
 	if len(rest) > 0 {
-		c.buf = Get(max(len(rest), c.hint))
+		c.buf = c.budget().force(max(len(rest), c.hint))
 		c.w = copy(c.buf.B, rest)
 	}
 	return own, view

@@ -14,6 +14,9 @@ const Tick = 250 * time.Millisecond
 // Sweeper ends reads and writes that take longer than their connection was armed for. Arming is two atomic operations, where
 // SetDeadline would touch the runtime's timers each time. The zero value works once Run runs.
 type Sweeper struct {
+	// Buffers bounds what the connections hold together, beyond their small buffers; nil: nothing does.
+	Buffers *Budget
+
 	now atomic.Int64 // nanoseconds since 1970, as of the last tick
 
 	mu      sync.Mutex

@@ -139,3 +139,39 @@ func TestStale(t *testing.T) {
 		b.Close()
 	}
 }
+
+func TestBudgetBoundsLargeBuffers(t *testing.T) {
+	g := NewBudget(Large)
+	first := g.Get(Large)
+	if len(first.B) != Large || g.Used() != Large || !g.Full() {
+		t.Fatalf("%d bytes, %d used", len(first.B), g.Used())
+	}
+	small := g.Get(Large)
+	if len(small.B) != Small || g.Used() != Large {
+		t.Errorf("%d bytes with nothing left, %d used", len(small.B), g.Used())
+	}
+	small.Release()
+	a, b := net.Pipe()
+	c := New(a, &Sweeper{Buffers: g})
+	defer c.Close()
+	go func() {
+		io.WriteString(b, strings.Repeat("x", Small))
+		b.Close()
+	}()
+	for len(c.Buffered()) < Small {
+		if err := c.Fill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Fill(); !errors.Is(err, ErrBudget) {
+		t.Errorf("want ErrBudget, got %v", err)
+	}
+	first.Release()
+	if err := c.Fill(); !errors.Is(err, io.EOF) || g.Used() != Medium {
+		t.Errorf("with room again: %v, %d used", err, g.Used())
+	}
+	c.Close()
+	if g.Used() != 0 {
+		t.Errorf("%d used in the end", g.Used())
+	}
+}
