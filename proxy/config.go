@@ -14,6 +14,7 @@ import (
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
 	"github.com/weft-mesh/weft/internal/spiffe/jointoken"
 	"github.com/weft-mesh/weft/proxy/internal/capture"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/successor"
 )
 
@@ -54,6 +55,8 @@ type Config struct {
 	Drain time.Duration
 	// Linger is how long the sidecar still serves new requests after it has deregistered, while the news spreads.
 	Linger time.Duration
+	// Limits bound what peers cost, in each direction.
+	Limits limit.Limits
 	// MaxConfigAge is how old the stored configuration may be that a restart serves from.
 	MaxConfigAge time.Duration
 	// TakeOver takes the place of the process that runs with the state directory, with its sockets, instead of starting anew.
@@ -101,6 +104,7 @@ func Default() Config {
 		Drain:           30 * time.Second,
 		Linger:          500 * time.Millisecond,
 		Capture:         Capture{OutboundPort: capture.Default().Outbound, InboundPort: capture.Default().Inbound, HostsBase: "/etc/hosts"},
+		Limits:          limit.Default(),
 		MaxConfigAge:    48 * time.Hour, // no longer than an SVID lives
 		Upgrade:         Upgrade{Timeout: 10 * time.Second, Drain: 10 * time.Minute},
 	}
@@ -142,7 +146,7 @@ func (c *Config) Validate() error {
 			problem("%s: %v is negative", field, d)
 		}
 	}
-	errs = append(errs, c.Capture.validate())
+	errs = append(errs, c.Capture.validate(), c.Limits.Validate())
 	seen := map[string]bool{}
 	for _, u := range c.Upstreams {
 		if !label.MatchString(u.Namespace) || !label.MatchString(u.Name) {

@@ -8,6 +8,7 @@ import (
 	"github.com/weft-mesh/weft/internal/buildinfo"
 	"github.com/weft-mesh/weft/proxy/internal/admin"
 	"github.com/weft-mesh/weft/proxy/internal/identity"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/observe"
 	"github.com/weft-mesh/weft/proxy/internal/uplink"
 )
@@ -103,6 +104,8 @@ func (s *sidecar) health() observe.Health {
 	h.Datagrams = map[string]observe.Datagrams{
 		"inbound": datagramsOf(s.traffic.in.Datagrams()), "outbound": datagramsOf(s.traffic.out.Datagrams()),
 	}
+	h.Refused = map[string]map[string]uint64{"inbound": refused(s.traffic.in.Guard()), "outbound": refused(s.traffic.out.Guard())}
+	h.Buffered = map[string]int64{"inbound": s.traffic.in.Buffered(), "outbound": s.traffic.out.Buffered()}
 	pool := s.traffic.out.Connections()
 	h.Connections = map[string]uint64{"dialled": pool.Dialled.Load(), "reused": pool.Reused.Load(), "stale": pool.Stale.Load()}
 	for service, link := range s.links() {
@@ -113,6 +116,14 @@ func (s *sidecar) health() observe.Health {
 
 func handshakes(c *identity.Counters) map[string]uint64 {
 	return map[string]uint64{"full": c.Full.Load(), "resumed": c.Resumed.Load(), "failed": c.Failed.Load()}
+}
+
+func refused(g *limit.Guard) map[string]uint64 {
+	counts := map[string]uint64{}
+	for _, name := range limit.Names() {
+		counts[name.String()] = g.Refused(name)
+	}
+	return counts
 }
 
 func (s *sidecar) dump() admin.Dump {

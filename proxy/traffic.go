@@ -9,6 +9,7 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/capture"
 	"github.com/weft-mesh/weft/proxy/internal/health"
 	"github.com/weft-mesh/weft/proxy/internal/inbound"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/outbound"
 	"github.com/weft-mesh/weft/proxy/internal/tenure"
 )
@@ -43,10 +44,12 @@ func newTraffic(s *sidecar) *traffic {
 		drained:   make(chan struct{}, directions),
 		in: inbound.New(inbound.Config{
 			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Open: s.recorder.Open, Space: s.space,
+			Guard: limit.New(s.cfg.Limits),
 		}),
 		out: outbound.New(outbound.Config{
 			Tables: s.tables, Identity: s.identity.Source(), Emit: s.recorder.Emit, Open: s.recorder.Open, Health: health.NewRegistry(),
 			Want: func(service string) { s.config.Want(service) }, WantAddress: s.config.Address, Own: ownAddress(s.cfg.Advertise, s.listeners),
+			Guard: limit.New(s.cfg.Limits),
 		}),
 	}
 	return t

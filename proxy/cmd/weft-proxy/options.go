@@ -6,10 +6,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/weft-mesh/weft/proxy"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 )
 
 // envPrefix begins the environment's name of every flag: --mesh-port is WEFT_MESH_PORT.
@@ -94,6 +96,10 @@ func (o *options) define() {
 	f.DurationVar(&c.Upgrade.Timeout, "upgrade-timeout", c.Upgrade.Timeout, "how long a new process may take until it serves; SIGUSR2 starts one")
 	f.DurationVar(&c.Upgrade.Drain, "upgrade-drain", c.Upgrade.Drain, "how long connections of the old process may live on after an upgrade")
 	f.UintVar(&o.supervisorFD, "supervisor-fd", 0, "file descriptor of a socket to the supervisor, inherited at the start, which starts the new process of an upgrade")
+	c.Limits.Each(
+		func(n limit.Name, value *int) { f.IntVar(value, n.Setting(), *value, n.Help()) },
+		func(n limit.Name, value *time.Duration) { f.DurationVar(value, n.Setting(), *value, n.Help()) },
+	)
 	f.BoolVar(&o.check, "check-config", false, "check the flags and exit")
 	f.BoolVar(&o.version, "version", false, "print the version and exit")
 	o.flags = f

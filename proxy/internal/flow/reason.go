@@ -27,6 +27,7 @@ const (
 	Loop                    // the destination is the sidecar itself
 	ClientGone              // the client closed before the response was complete
 	Tunnel                  // CONNECT: what it carries could not be judged
+	TooSlow                 // the client sent its request, or read its response, slower than allowed
 	reasons
 )
 
@@ -67,6 +68,7 @@ var infos = [reasons]Info{
 	Loop:             {"loop", 508, 9, "the destination is the caller's own sidecar: call a service or an address of another program"},
 	ClientGone:       {"client_gone", 499, 1, ""},
 	Tunnel:           {"tunnel", 405, 12, "CONNECT is not served, because no rule sees into a tunnel: call the service itself, and open a WebSocket by Upgrade"},
+	TooSlow:          {"too_slow", 408, 4, "the request did not arrive in time, or its response was not read in time"},
 }
 
 // Info returns what the reason means.

@@ -13,7 +13,8 @@ type answer struct {
 	status    int // 0: the reason's
 	requestID string
 	close     bool
-	head      bool // the request was HEAD: no body
+	head      bool   // the request was HEAD: no body
+	over      string // what says which limit is exceeded; empty: none
 }
 
 // append writes the whole response.
@@ -24,6 +25,9 @@ func (a answer) append(dst []byte) []byte {
 		status = info.HTTP
 	}
 	length := len("weft : : \n") + len(a.hop.String()) + len(info.Name) + len(info.Advice)
+	if a.over != "" {
+		length += len(": ") + len(a.over)
+	}
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(append(dst, ' '), phrase(status)...)
@@ -43,6 +47,9 @@ func (a answer) append(dst []byte) []byte {
 	}
 	dst = append(append(append(dst, "weft "...), a.hop.String()...), ": "...)
 	dst = append(append(append(dst, info.Name...), ": "...), info.Advice...)
+	if a.over != "" {
+		dst = append(append(dst, ": "...), a.over...)
+	}
 	return append(dst, '\n')
 }
 

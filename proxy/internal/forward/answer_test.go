@@ -8,9 +8,12 @@ import (
 )
 
 func TestAnswersAreValid(t *testing.T) {
-	for reason := flow.NoRoute; reason < flow.ClientGone; reason++ {
+	for reason := flow.NoRoute; reason <= flow.TooSlow; reason++ {
+		if reason == flow.ClientGone { // nobody is there to be answered
+			continue
+		}
 		for _, head := range []bool{false, true} {
-			got := answer{hop: flow.Inbound, reason: reason, requestID: "7", close: head, head: head}.append(nil)
+			got := answer{hop: flow.Inbound, reason: reason, requestID: "7", close: head, head: head, over: "over the limit x"}.append(nil)
 			end, _, err := h1.HeadEnd(got, 0)
 			if err != nil || end == 0 {
 				t.Fatalf("%v: %q: %v", reason, got, err)

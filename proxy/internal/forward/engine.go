@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/h1"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 	"github.com/weft-mesh/weft/proxy/internal/wire"
 )
@@ -82,8 +83,10 @@ type Config struct {
 	// Open, unless nil, gets the record of a stream when its relay begins, and returns what counts its bytes as they flow;
 	// such a record comes to Emit with Opened set.
 	Open func(*flow.Record) flow.Progress
-	// HeadTimeout bounds the arrival of a head; 0: 10 s.
-	HeadTimeout time.Duration
+	// Guard bounds what one client costs; nil: with the defaults.
+	Guard *limit.Guard
+	// Buffers bounds what all cost together; nil: nothing does.
+	Buffers *wire.Budget
 	// KeepAlive is how long a client may stay without a request; 0: 10 min. Pools of callers give up sooner.
 	KeepAlive time.Duration
 	// StreamIdle ends exchanges and relays on which nothing moves; 0: 1 h.
@@ -103,10 +106,13 @@ func New(cfg Config) *Engine {
 	for _, d := range []struct {
 		field    *time.Duration
 		fallback time.Duration
-	}{{&cfg.HeadTimeout, 10 * time.Second}, {&cfg.KeepAlive, 10 * time.Minute}, {&cfg.StreamIdle, time.Hour}} {
+	}{{&cfg.KeepAlive, 10 * time.Minute}, {&cfg.StreamIdle, time.Hour}} {
 		if *d.field == 0 {
 			*d.field = d.fallback
 		}
+	}
+	if cfg.Guard == nil {
+		cfg.Guard = limit.New(limit.Limits{})
 	}
 	return &Engine{cfg: cfg, lives: map[*live]struct{}{}}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/h1"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/wire"
 )
 
@@ -23,7 +24,7 @@ func (x *exchange) respond(target Target) (complete bool) {
 		framing = h1.UntilClose
 	}
 	x.last = x.last || x.session.Draining() || framing == h1.UntilClose || x.uploading() && (x.req.Continue || x.resp.Close)
-	buf := wire.Get(outSize(&x.resp))
+	buf := x.engine.cfg.Buffers.Get(outSize(&x.resp))
 	defer buf.Release()
 	out := h1.AppendResponse(buf.B[:0], &x.resp, h1.ResponseEdit{
 		Body: framing, Close: x.last, KeepAlive: x.req.Minor() == 0 && !x.last, Mesh: target.Mesh,
@@ -76,9 +77,8 @@ func (x *exchange) relayBody(out []byte, framing h1.Framing) (err error) {
 			out = x.body.AppendEnd(out)
 		}
 		if len(out) > 0 {
-			x.client.Arm(x.engine.cfg.StreamIdle)
-			if _, err := x.client.Write(out); err != nil {
-				return flow.Fail(flow.ClientGone, err)
+			if err := x.write(out); err != nil {
+				return err
 			}
 			out = out[:0]
 		}
@@ -104,14 +104,14 @@ func (x *exchange) takeBody(out []byte, framing h1.Framing) ([]byte, error) {
 		}
 		data, used, err := x.body.Decode(in)
 		if err != nil {
-			return out, x.wrap(flow.UpstreamReset, x.rec.Endpoint, err)
+			return out, x.wrap(flow.UpstreamReset, x.rec.Endpoint, bounded(x.engine.cfg.Guard, err))
 		}
 		if used == 0 {
 			return out, nil
 		}
 		if len(out)+len(data)+64 > cap(out) {
-			if _, err := x.client.Write(out); err != nil {
-				return out, flow.Fail(flow.ClientGone, err)
+			if err := x.write(out); err != nil {
+				return out, err
 			}
 			out = out[:0]
 		}
@@ -119,8 +119,8 @@ func (x *exchange) takeBody(out []byte, framing h1.Framing) ([]byte, error) {
 		case framing == h1.Chunked:
 			out = h1.AppendChunk(out, data)
 		case len(data) > cap(out)/2 && len(out) == 0:
-			if _, err := x.client.Write(data); err != nil {
-				return out, flow.Fail(flow.ClientGone, err)
+			if err := x.write(data); err != nil {
+				return out, err
 			}
 		default:
 			out = append(out, data...)
@@ -140,6 +140,8 @@ func (x *exchange) bodyEnd(err error) error {
 			}
 		}
 		return x.wrap(flow.Timeout, x.rec.Endpoint, err)
+	case errors.Is(err, wire.ErrBudget):
+		return x.wrap(flow.Overload, x.rec.Endpoint, x.engine.cfg.Guard.Exceeded(limit.BufferBytes))
 	case ended(err):
 		if err = x.body.End(); err == nil {
 			return nil

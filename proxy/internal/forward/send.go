@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/h1"
 	"github.com/weft-mesh/weft/proxy/internal/wire"
 )
@@ -15,6 +14,8 @@ import (
 // conversation.
 type sender struct {
 	client, up *wire.Conn
+	pace       pace
+	buffers    *wire.Budget
 	body       h1.Body
 	framing    h1.Framing
 	taken      atomic.Bool   // the client has given all; only the last write may be under way
@@ -24,7 +25,7 @@ type sender struct {
 }
 
 func startSender(x *exchange) *sender {
-	s := &sender{client: x.client, up: x.up, framing: x.req.Body, ended: make(chan struct{})}
+	s := &sender{client: x.client, up: x.up, pace: x.pace(), buffers: x.engine.cfg.Buffers, framing: x.req.Body, ended: make(chan struct{})}
 	s.body.Reset(x.req.Body, x.req.Length)
 	go s.run()
 	return s
@@ -33,23 +34,23 @@ func startSender(x *exchange) *sender {
 func (s *sender) run() {
 	defer close(s.ended)
 	s.client.Expect(wire.Large)
-	buf := wire.Get(wire.Large)
+	buf := s.buffers.Get(wire.Large)
 	defer buf.Release()
 	for !s.body.Done() {
 		if len(s.client.Buffered()) == 0 {
-			if err := s.client.Fill(); err != nil {
-				s.fail(flow.Fail(flow.ClientGone, err))
+			if err := s.pace.fill(s.client); err != nil {
+				s.fail(err)
 				return
 			}
 		}
 		out, err := s.take(buf.B[:0])
 		if err != nil {
-			s.fail(flow.Fail(flow.BadRequest, err))
+			s.fail(malformed(s.pace.guard, err))
 			return
 		}
 		if len(out) == 0 { // an incomplete piece of framing
-			if err := s.client.Fill(); err != nil {
-				s.fail(flow.Fail(flow.ClientGone, err))
+			if err := s.pace.fill(s.client); err != nil {
+				s.fail(err)
 				return
 			}
 			continue
@@ -61,12 +62,13 @@ func (s *sender) run() {
 			return
 		}
 	}
+	s.pace.end(s.client)
 	s.client.Expect(0)
 }
 
-// take decodes what is buffered and frames it anew, as much as fits.
+// take decodes what is buffered and frames it anew, as much as fits, and one piece at least.
 func (s *sender) take(out []byte) ([]byte, error) {
-	for !s.body.Done() && len(out)+wire.Medium < wire.Large {
+	for !s.body.Done() && (len(out) == 0 || len(out)+wire.Medium < cap(out)) {
 		in := s.client.Buffered()
 		data, used, err := s.body.Decode(in[:min(len(in), wire.Medium)])
 		if err != nil || used == 0 {

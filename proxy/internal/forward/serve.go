@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/h1"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 	"github.com/weft-mesh/weft/proxy/internal/wire"
 )
@@ -19,7 +20,6 @@ import (
 // Errors of the client's making that have no cause of their own.
 var (
 	errConnect = errors.New("CONNECT is not served")
-	errHead    = errors.New("the head did not arrive in time")
 )
 
 // exchange is the state of one client connection; it serves one request after the other.
@@ -52,6 +52,8 @@ type exchange struct {
 func (e *Engine) Serve(ctx context.Context, session Session, conn *wire.Conn, decider Decider, base flow.Record) {
 	x := &exchange{engine: e, ctx: ctx, session: session, decider: decider, client: conn, base: base}
 	x.live.peer, x.live.client = base.Peer, conn
+	x.req.Limit(e.cfg.Guard.HeadFields, e.cfg.Guard.TargetBytes)
+	x.resp.Limit(e.cfg.Guard.HeadFields)
 	e.add(&x.live)
 	defer e.remove(&x.live)
 	defer conn.Close()
@@ -90,7 +92,7 @@ func (x *exchange) serve() (again bool) {
 	buf, view := x.client.Detach(end)
 	defer buf.Release()
 	if err := x.req.Parse(view); err != nil {
-		x.reject(malformed(err))
+		x.reject(x.malformed(err))
 		return false
 	}
 	x.client.Arm(x.engine.cfg.StreamIdle)
@@ -119,7 +121,7 @@ func (x *exchange) reject(err error) {
 
 // head waits until the client's buffer begins with a whole head and returns its length.
 func (x *exchange) head() (end int, err error) {
-	x.client.Arm(x.engine.cfg.HeadTimeout)
+	x.client.Arm(x.engine.cfg.Guard.HeadTime)
 	from := 0
 	for {
 		if n := h1.Blank(x.client.Buffered()); n > 0 && from == 0 {
@@ -127,8 +129,15 @@ func (x *exchange) head() (end int, err error) {
 		}
 		if len(x.client.Buffered()) > 0 {
 			end, from, err = h1.HeadEnd(x.client.Buffered(), from)
+			size := end
+			if end == 0 {
+				size = len(x.client.Buffered())
+			}
+			if err == nil && size > x.engine.cfg.Guard.HeadBytes {
+				err = h1.ErrHeadSize
+			}
 			if err != nil || end > 0 {
-				return end, malformed(err)
+				return end, x.malformed(err)
 			}
 		}
 		if err := x.client.Fill(); err != nil {
@@ -140,23 +149,15 @@ func (x *exchange) head() (end int, err error) {
 func (x *exchange) headError(err error) error {
 	switch {
 	case errors.Is(err, wire.ErrFull):
-		return flow.Fail(flow.TooLarge, h1.ErrHeadSize)
+		return x.malformed(h1.ErrHeadSize)
+	case errors.Is(err, wire.ErrBudget):
+		return flow.Fail(flow.Overload, x.engine.cfg.Guard.Exceeded(limit.BufferBytes))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return flow.Fail(flow.BadRequest, errHead)
+		return flow.Fail(flow.TooSlow, x.engine.cfg.Guard.Refuse(limit.HeadTime))
 	case errors.Is(err, io.EOF) && len(x.client.Buffered()) == 0:
 		return nil
 	}
 	return flow.Fail(flow.ClientGone, err)
-}
-
-func malformed(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, h1.ErrHeadSize), errors.Is(err, h1.ErrTargetSize):
-		return flow.Fail(flow.TooLarge, err)
-	}
-	return flow.Fail(flow.BadRequest, err)
 }
 
 // identify settles the request's id.
@@ -193,11 +194,14 @@ func (x *exchange) refuse(err error) {
 	if x.inbound { // then this is what the other sidecar said
 		a.hop = flow.Inbound
 	}
-	switch {
-	case errors.Is(err, h1.ErrTargetSize):
+	if over, ok := errors.AsType[*limit.Exceeded](err); ok {
+		a.over = over.Error()
+	}
+	if errors.Is(err, h1.ErrTargetSize) {
 		a.status = 414
-	case errors.Is(err, errHead):
-		a.status = 408
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) || reason == flow.TooSlow {
+		x.client.SetDeadline(time.Now().Add(lingering)) // the one that has passed is for writing too
 	}
 	// What is left of the body would be read as the next request.
 	if x.req.HasBody() && !x.whole {

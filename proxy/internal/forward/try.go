@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/h1"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/wire"
 )
 
@@ -34,7 +35,7 @@ func (x *exchange) request() {
 		return
 	}
 	if err := x.gather(); err != nil {
-		x.refuse(flow.Fail(flow.ClientGone, err))
+		x.refuse(err)
 		return
 	}
 	if f := x.tries(); f != nil {
@@ -53,11 +54,13 @@ func (x *exchange) gather() error {
 	}
 	x.client.Expect(int(x.req.Length))
 	defer x.client.Expect(0)
+	p := x.pace()
 	for len(x.client.Buffered()) < int(x.req.Length) {
-		if err := x.client.Fill(); err != nil {
+		if err := p.fill(x.client); err != nil {
 			return err
 		}
 	}
+	p.end(x.client)
 	x.whole = true
 	return nil
 }
@@ -228,13 +231,13 @@ func (x *exchange) receive(target Target) *failure {
 		}
 		if x.req.Minor() == 1 {
 			edit := h1.ResponseEdit{Mesh: target.Mesh}
-			if _, err := x.client.Write(h1.AppendResponse(nil, &x.resp, edit)); err != nil {
-				return &failure{err: flow.Fail(flow.ClientGone, err)}
+			if err := x.write(h1.AppendResponse(nil, &x.resp, edit)); err != nil {
+				return &failure{err: err}
 			}
 		}
 		x.up.Discard(end)
 	}
-	return x.invalid(h1.ErrHeadSize)
+	return x.invalid(x.engine.cfg.Guard.Refuse(limit.Informational))
 }
 
 func (x *exchange) responseHead() (end int, f *failure) {
@@ -245,6 +248,9 @@ func (x *exchange) responseHead() (end int, f *failure) {
 			if end, from, err = h1.HeadEnd(x.up.Buffered(), from); err != nil {
 				return 0, x.invalid(err)
 			}
+			if len(x.up.Buffered()) > x.engine.cfg.Guard.HeadBytes && end == 0 || end > x.engine.cfg.Guard.HeadBytes {
+				return 0, x.invalid(h1.ErrHeadSize)
+			}
 			if end > 0 {
 				return end, nil
 			}
@@ -254,6 +260,8 @@ func (x *exchange) responseHead() (end int, f *failure) {
 		case err == nil:
 		case errors.Is(err, wire.ErrFull):
 			return 0, x.invalid(h1.ErrHeadSize)
+		case errors.Is(err, wire.ErrBudget):
+			return 0, &failure{err: x.wrap(flow.Overload, x.rec.Endpoint, x.engine.cfg.Guard.Exceeded(limit.BufferBytes))}
 		case len(x.up.Buffered()) > 0 && !errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, &failure{err: x.wrap(flow.UpstreamReset, x.rec.Endpoint, io.ErrUnexpectedEOF), elsewhere: true}
 		default:
@@ -263,7 +271,7 @@ func (x *exchange) responseHead() (end int, f *failure) {
 }
 
 func (x *exchange) invalid(err error) *failure {
-	return &failure{err: x.wrap(flow.UpstreamProtocol, x.rec.Endpoint, err), elsewhere: true}
+	return &failure{err: x.wrap(flow.UpstreamProtocol, x.rec.Endpoint, bounded(x.engine.cfg.Guard, err)), elsewhere: true}
 }
 
 // drop closes the upstream connection of a try that failed.

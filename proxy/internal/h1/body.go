@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -132,7 +133,7 @@ func (b *Body) size(in []byte) (used int, err error) {
 	n := bytes.IndexByte(in[:min(len(in), maxChunkLine)], '\n')
 	if n < 0 {
 		if len(in) >= maxChunkLine {
-			return 0, ErrChunk
+			return 0, ErrChunkLine
 		}
 		return 0, nil
 	}
@@ -175,8 +176,8 @@ func (b *Body) trailer(in []byte) (used int, err error) {
 		return 0, ErrTrailer
 	}
 	if end == 0 {
-		if len(in) > maxTrailer {
-			return 0, ErrTrailer
+		if len(in) >= maxTrailer { // callers need not show more at once
+			return 0, ErrTrailers
 		}
 		return 0, nil
 	}
@@ -185,7 +186,9 @@ func (b *Body) trailer(in []byte) (used int, err error) {
 		return 2, nil
 	}
 	// A copy, because the caller may overwrite the buffer before it writes them.
-	if err := b.trailers.parse(bytes.Clone(in[:end]), 0); err != nil {
+	if err := b.trailers.parse(bytes.Clone(in[:end]), 0); errors.Is(err, ErrFields) {
+		return 0, ErrTrailers
+	} else if err != nil {
 		return 0, ErrTrailer
 	}
 	return end, nil

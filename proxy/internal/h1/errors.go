@@ -2,7 +2,7 @@ package h1
 
 import "errors"
 
-// The ways in which a message can be wrong. All but the last two are for status 400.
+// The ways in which a message can be wrong. All but the last three are for status 400.
 var (
 	ErrLineEnd    = errors.New("a line does not end in CR LF")
 	ErrStartLine  = errors.New("the first line is malformed")
@@ -15,7 +15,10 @@ var (
 	ErrEncoding   = errors.New("the transfer encoding is not exactly chunked")
 	ErrSmuggling  = errors.New("content length and transfer encoding are both given")
 	ErrChunk      = errors.New("a chunk is malformed")
-	ErrTrailer    = errors.New("the trailer section is malformed or too large")
-	ErrHeadSize   = errors.New("the head is larger than 64 KB or has too many fields")
-	ErrTargetSize = errors.New("the request target is longer than 16 KB")
+	ErrChunkLine  = errors.New("the line before a chunk is too long")
+	ErrTrailer    = errors.New("the trailer section is malformed")
+	ErrTrailers   = errors.New("the trailer section is too large")
+	ErrHeadSize   = errors.New("the head is too large")
+	ErrFields     = errors.New("the head has too many fields")
+	ErrTargetSize = errors.New("the request target is too long")
 )

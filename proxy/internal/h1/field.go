@@ -35,16 +35,26 @@ type fields struct {
 	list []field
 	// nominated: Connection lists fields, not just options.
 	nominated bool
+	// most is how many fields there may be, longest how long a target; 0: as many as usual.
+	most, longest int
 }
 
 func (f *fields) at(s span) []byte { return f.raw[s.from:s.to] }
+
+// bound is a limit that was set, or the usual one.
+func bound(set, usual int) int {
+	if set > 0 {
+		return set
+	}
+	return usual
+}
 
 // parse reads lines from raw[from:], which ends with an empty line. Lines are known to end in CR LF.
 func (f *fields) parse(raw []byte, from int) error {
 	f.raw, f.list, f.nominated = raw, f.list[:0], false
 	for raw[from] != '\r' || raw[from+1] != '\n' {
-		if len(f.list) == maxFields {
-			return ErrHeadSize
+		if len(f.list) == bound(f.most, maxFields) {
+			return ErrFields
 		}
 		n := bytes.IndexByte(raw[from:], '\n')
 		line := raw[from : from+n-1]

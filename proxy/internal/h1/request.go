@@ -36,6 +36,9 @@ type Request struct {
 
 var _ flow.Request = (*Request)(nil)
 
+// Limit sets how many fields a head may have and how long a target may be. It holds for all requests that are parsed later.
+func (r *Request) Limit(mostFields, longestTarget int) { r.most, r.longest = mostFields, longestTarget }
+
 // Parse reads a complete head, as long as HeadEnd said. The request refers to raw until the next Parse.
 func (r *Request) Parse(raw []byte) error {
 	*r = Request{fields: r.fields, pathScratch: r.pathScratch, joinScratch: r.joinScratch, upgradeScratch: r.upgradeScratch}
@@ -75,7 +78,7 @@ func (r *Request) startLine(line []byte) error {
 	default:
 		return ErrVersion
 	}
-	if len(target) > MaxTarget {
+	if len(target) > bound(r.longest, maxTarget) {
 		return ErrTargetSize
 	}
 	if !all(target, targetChar) {

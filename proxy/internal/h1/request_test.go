@@ -78,8 +78,8 @@ func TestRequestTraps(t *testing.T) {
 		{"lower-case version", "GET / http/1.1\r\nHost: a\r\n\r\n", ErrVersion},
 		{"HTTP/0.9", "GET /\r\n\r\n", ErrStartLine},
 		{"bad method", "G(T / HTTP/1.1\r\nHost: a\r\n\r\n", ErrStartLine},
-		{"long target", "GET /" + strings.Repeat("a", MaxTarget) + " HTTP/1.1\r\nHost: a\r\n\r\n", ErrTargetSize},
-		{"too many fields", "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("a: b\r\n", maxFields) + "\r\n", ErrHeadSize},
+		{"long target", "GET /" + strings.Repeat("a", maxTarget) + " HTTP/1.1\r\nHost: a\r\n\r\n", ErrTargetSize},
+		{"too many fields", "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("a: b\r\n", maxFields) + "\r\n", ErrFields},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -22,6 +22,9 @@ type Response struct {
 	advertise bool // the server names protocols to which it would switch
 }
 
+// Limit sets how many fields a head may have. It holds for all responses that are parsed later.
+func (r *Response) Limit(mostFields int) { r.most = mostFields }
+
 // Parse reads a complete head, as long as HeadEnd said, of a response to method.
 func (r *Response) Parse(raw, method []byte) error {
 	*r = Response{fields: r.fields}

@@ -2,10 +2,9 @@ package h1
 
 import "bytes"
 
-// The limits of a head.
+// The limits of a head unless others are set.
 const (
-	MaxHead   = 64 << 10
-	MaxTarget = 16 << 10
+	maxTarget = 16 << 10
 	maxFields = 256
 )
 

@@ -63,6 +63,7 @@ func (c *conn) drop(st *stream) {
 
 // forget removes a stream with what waits in it, and returns the credit for that. Under mu.
 func (c *conn) forget(st *stream) credit {
+	c.limits.buffers.Add(-len(st.pending))
 	owed := credit{st.source, len(st.pending) - min(len(st.pending), st.unpaid)}
 	st.pending, st.endPending, st.trailers, st.source = nil, false, nil, nil
 	c.remove(st)
@@ -115,7 +116,7 @@ func (c *conn) drain() {
 		return
 	}
 	c.draining = 1
-	c.put(appendPing(appendGoAway(nil, maxWindow, http2.ErrCodeNo), false, drainPing))
+	c.put(appendPing(appendGoAway(nil, maxWindow, http2.ErrCodeNo, ""), false, drainPing))
 	c.wake.Signal()
 }
 
@@ -127,7 +128,7 @@ func (c *conn) finalise() {
 		return
 	}
 	c.draining = 2
-	c.put(appendGoAway(nil, c.lastID, http2.ErrCodeNo))
+	c.put(appendGoAway(nil, c.lastID, http2.ErrCodeNo, ""))
 	c.wake.Signal()
 	c.closeIfDone()
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/weft-mesh/weft/proxy/internal/balance"
 	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/table"
+	"github.com/weft-mesh/weft/proxy/internal/wire"
 )
 
 // Config is what a Server needs.
@@ -31,6 +33,10 @@ type Config struct {
 	Access func() *table.Access
 	// Limits; zero fields take their default.
 	Limits Limits
+	// Guard bounds what one peer costs; nil: with the defaults.
+	Guard *limit.Guard
+	// Buffers bounds what all cost together; nil: nothing does.
+	Buffers *wire.Budget
 }
 
 // Downstream is what the assembly knows of one client's connection.
@@ -66,49 +72,48 @@ type Plan struct {
 	Retry   table.RetryPolicy
 }
 
-// Limits bound what one peer can cost.
+// Limits are the engine's own sizes and times, beside those of the Guard.
 type Limits struct {
-	// MaxStreams at once on a client's connection; default 1000.
-	MaxStreams uint32
 	// MaxUpstreamStreams at once on one connection to an endpoint, if it allows that many; default 100.
 	MaxUpstreamStreams int
 	// MaxUpstreamConns to one endpoint; default 64.
 	MaxUpstreamConns int
-	// HeaderBytes of one header list, counted as RFC 9113 does; default 64 KiB.
-	HeaderBytes uint32
 	// StreamWindow and ConnWindow are advertised; defaults 256 KiB and 1 MiB.
 	StreamWindow, ConnWindow int32
 	// ReplayBytes of a request's body are kept for a retry; default 64 KiB.
 	ReplayBytes int
-	// ResetBurst and ResetsPerSecond bound the streams that a client may cancel; defaults 1000 and 100.
-	ResetBurst, ResetsPerSecond int
-	// ControlFrames that may wait to be written; default 10000.
-	ControlFrames int
 	// Idle closes upstream connections without streams and resets streams without frames; defaults 1 min and 1 h.
 	ConnIdle, StreamIdle time.Duration
 	// ConnAge after which an upstream connection takes no new streams; default 1 h.
 	ConnAge time.Duration
-	// WriteStall is how long a peer may refuse to read from its socket; default 30 s.
-	WriteStall time.Duration
+}
+
+// bounds are all that a connection keeps to.
+type bounds struct {
+	Limits
+	guard   *limit.Guard
+	buffers *wire.Budget
+}
+
+func (c *Config) bounds() bounds {
+	b := bounds{Limits: c.Limits.withDefaults(), guard: c.Guard, buffers: c.Buffers}
+	if b.guard == nil {
+		b.guard = limit.New(limit.Limits{})
+	}
+	return b
 }
 
 func (l Limits) withDefaults() Limits {
-	set(&l.MaxStreams, 1000)
 	set(&l.MaxUpstreamStreams, 100)
 	set(&l.MaxUpstreamConns, 64)
-	set(&l.HeaderBytes, 64<<10)
 	set(&l.StreamWindow, 256<<10)
 	set(&l.ConnWindow, 1<<20)
 	// Before a peer has read our settings it may send this much.
 	l.StreamWindow, l.ConnWindow = max(l.StreamWindow, initialWindow), max(l.ConnWindow, initialWindow)
 	set(&l.ReplayBytes, 64<<10)
-	set(&l.ResetBurst, 1000)
-	set(&l.ResetsPerSecond, 100)
-	set(&l.ControlFrames, 10_000)
 	set(&l.ConnIdle, time.Minute)
 	set(&l.StreamIdle, time.Hour)
 	set(&l.ConnAge, time.Hour)
-	set(&l.WriteStall, 30*time.Second)
 	return l
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -30,7 +31,7 @@ type roles interface {
 type conn struct {
 	nc     net.Conn
 	client bool // we opened it
-	limits *Limits
+	limits *bounds
 	role   roles
 
 	// reader only
@@ -38,9 +39,13 @@ type conn struct {
 	fr      *http2.Framer
 	dec     *hpack.Decoder
 	block   block
-	abuse   bucket
+	abuse   bucket  // of resets
+	calm    bucket  // of control frames
+	besides int     // control frames since they were last judged
 	touched []*conn // to be kicked when the batch is over
 	empties int     // DATA frames in a row that carried nothing
+
+	kept atomic.Int64 // bytes of requests that are kept for another try
 
 	mu         sync.Mutex
 	wake       sync.Cond
@@ -48,6 +53,8 @@ type conn struct {
 	out        []byte // frames to write
 	spare      []byte // the writer's other buffer
 	appended   int64  // bytes ever put in out
+	moved      int64  // bytes ever of headers and bodies, both ways
+	movedThen  int64  // moved when control frames were last judged
 	started    int64  // bytes ever handed to a write
 	control    int    // control frames in out
 	enc        *hpack.Encoder
@@ -77,10 +84,15 @@ type conn struct {
 	draining int // 0: no; 1: first GOAWAY sent; 2: final one sent
 }
 
-func newConn(nc net.Conn, client bool, limits *Limits) *conn {
+// newConn makes a connection; sidecar: the client is another sidecar.
+func newConn(nc net.Conn, client, sidecar bool, limits *bounds) *conn {
+	resets, frames := limits.guard.Resets, limits.guard.ControlFrames
+	if sidecar {
+		resets *= trusted
+	}
 	c := &conn{
 		nc: nc, client: client, limits: limits,
-		br: bufio.NewReaderSize(nc, 32<<10), abuse: newBucket(limits.ResetBurst, limits.ResetsPerSecond),
+		br: bufio.NewReaderSize(nc, 32<<10), abuse: newBucket(10*resets, resets), calm: newBucket(frames, max(frames/100, 1)),
 		streams: map[uint32]*stream{}, sendWindow: initialWindow, initial: initialWindow,
 		recvWindow: limits.ConnWindow, done: make(chan struct{}), maxActive: limits.MaxUpstreamStreams,
 	}
@@ -90,8 +102,9 @@ func newConn(nc net.Conn, client bool, limits *Limits) *conn {
 	c.fr = http2.NewFramer(nil, c.br)
 	c.fr.SetReuseFrames()
 	c.fr.SetMaxReadFrameSize(maxFrame)
+	c.block.most = limits.guard.HeadFields
 	c.dec = hpack.NewDecoder(4096, c.block.add)
-	c.block.limit = limits.HeaderBytes
+	c.block.limit = uint32(limits.guard.HeadBytes)
 	c.enc = hpack.NewEncoder(&c.encBuf)
 	c.greet()
 	return c
@@ -108,11 +121,11 @@ func (c *conn) run() error {
 	var ce http2.ConnectionError
 	switch {
 	case errors.As(err, &ce):
-		c.goAwayNow(http2.ErrCode(ce))
+		c.goAwayNow(http2.ErrCode(ce), err)
 		c.lose(err)
 		c.linger(writer)
 	case errors.Is(err, http2.ErrFrameTooLarge):
-		c.goAwayNow(http2.ErrCodeFrameSize)
+		c.goAwayNow(http2.ErrCodeFrameSize, err)
 		c.lose(err)
 		c.linger(writer)
 	default:
@@ -133,14 +146,14 @@ func (c *conn) greet() {
 	defer c.mu.Unlock()
 	settings := []http2.Setting{
 		{ID: http2.SettingInitialWindowSize, Val: uint32(c.limits.StreamWindow)},
-		{ID: http2.SettingMaxHeaderListSize, Val: c.limits.HeaderBytes},
+		{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.limits.guard.HeadBytes)},
 	}
 	var b []byte
 	if c.client {
 		b = append(b, http2.ClientPreface...)
 		settings = append(settings, http2.Setting{ID: http2.SettingEnablePush, Val: 0})
 	} else {
-		settings = append(settings, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.limits.MaxStreams})
+		settings = append(settings, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.limits.guard.Streams)})
 	}
 	b = appendSettings(b, settings...)
 	if more := c.limits.ConnWindow - initialWindow; more > 0 {
@@ -165,17 +178,17 @@ func finish(nc net.Conn) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(nc, 1<<20))
 }
 
-// goAwayNow queues a GOAWAY and closes after it.
-func (c *conn) goAwayNow(code http2.ErrCode) {
+// goAwayNow queues a GOAWAY because of cause, and closes after it.
+func (c *conn) goAwayNow(code http2.ErrCode, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return
 	}
-	c.put(appendGoAway(nil, c.lastID, code))
+	c.put(appendGoAway(nil, c.lastID, code, debug(cause)))
 	c.closing, c.away = true, true
 	if c.err == nil {
-		c.err = fmt.Errorf("we gave up: %v", code)
+		c.err = fmt.Errorf("we gave up: %w", cause)
 	}
 	c.wake.Signal()
 }

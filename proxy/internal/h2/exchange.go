@@ -2,6 +2,7 @@ package h2
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,15 +82,15 @@ func (x *exchange) requestData(data []byte, end bool) {
 	x.rec.BytesSent += int64(len(data))
 	x.bodyDone = end
 	if x.up == nil {
-		x.kept = append(x.kept, data...) // bounded: nothing is credited
+		x.hold(data) // bounded: nothing is credited
 		return
 	}
 	if x.keep {
-		if len(x.kept)+len(data) <= x.server.limits.ReplayBytes {
-			x.kept = append(x.kept, data...)
+		if x.mayKeep(len(data)) {
+			x.hold(data)
 			x.handed = len(x.kept)
 		} else {
-			x.kept, x.keep = nil, false
+			x.letGo()
 		}
 	}
 	paid := x.up.conn.writeData(x.up, data, end, x.down)
@@ -127,7 +128,8 @@ func (x *exchange) response(st *stream, fields []hpack.HeaderField, status int, 
 			return
 		}
 		x.latency = time.Since(x.began)
-		x.responded, x.kept, x.keep = true, nil, false
+		x.responded = true
+		x.letGo()
 		x.rec.Status = status
 		stop(x.tryTimer)
 	}
@@ -176,13 +178,21 @@ func (x *exchange) broken(st *stream, err http2.StreamError) {
 	}
 	if x.side(st) {
 		x.abortUp(http2.ErrCodeCancel)
-		x.finish(flow.BadRequest, err)
+		x.finish(flow.BadRequest, whole(err))
 		return
 	}
 	if st == x.up {
 		st.conn.touch(x.down.conn)
-		x.tryFailed(failure{reason: flow.UpstreamProtocol, err: err})
+		x.tryFailed(failure{reason: flow.UpstreamProtocol, err: whole(err)})
 	}
+}
+
+// whole is a stream error whose cause can be found.
+func whole(err http2.StreamError) error {
+	if err.Cause == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", http2.StreamError{StreamID: err.StreamID, Code: err.Code}, err.Cause)
 }
 
 // lost handles the end of a connection. unprocessed says that the endpoint cannot have begun to work on the request.
@@ -194,7 +204,7 @@ func (x *exchange) lost(st *stream, err error, unprocessed bool) {
 	}
 	if x.side(st) {
 		x.abortUp(http2.ErrCodeCancel)
-		x.finish(flow.ClientGone, err)
+		x.finish(lostBy(err), err)
 		return
 	}
 	if st == x.up {
@@ -237,7 +247,7 @@ func (x *exchange) cut() {
 // fail ends the exchange by a failure of the proxy's own. Under mu.
 func (x *exchange) fail(reason flow.Reason, err error) {
 	x.abortUp(http2.ErrCodeCancel)
-	if !x.answerFailure(reason) {
+	if !x.answerFailure(reason, err) {
 		x.down.conn.abort(x.down, http2.ErrCodeInternal)
 	}
 	x.finish(reason, err)
@@ -260,7 +270,8 @@ func (x *exchange) finish(reason flow.Reason, err error) {
 		x.cancel()
 	}
 	x.endTry(reason)
-	x.kept, x.failed = nil, nil
+	x.letGo()
+	x.failed = nil
 	r := &x.rec
 	r.Reason, r.Err = reason, err
 	r.Duration = time.Since(r.Start)

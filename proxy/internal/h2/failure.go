@@ -1,20 +1,26 @@
 package h2
 
 import (
+	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 )
 
 // answerFailure tells the client that the proxy failed the request: in gRPC's way for gRPC, else as an HTTP response. When
 // the response has begun already, gRPC can still be told in trailers; others only see a reset. Under x.mu.
-func (x *exchange) answerFailure(reason flow.Reason) (told bool) {
+func (x *exchange) answerFailure(reason flow.Reason, err error) (told bool) {
 	info := reason.Info()
 	own := string(flow.AppendErrorHeader(nil, x.server.cfg.Direction, reason, x.req.id))
 	text := "weft " + x.server.cfg.Direction.String() + ": " + info.Name + ": " + info.Advice
+	if over := debug(err); over != "" {
+		text += ": " + over
+	}
 	down := x.down.conn
 	switch {
 	case x.req.grpc:
@@ -37,9 +43,12 @@ func (x *exchange) answerFailure(reason flow.Reason) (told bool) {
 	default:
 		body := text + "\n"
 		x.rec.Status = info.HTTP
+		if over, ok := errors.AsType[*limit.Exceeded](err); ok && over.Name == limit.TargetBytes {
+			x.rec.Status = http.StatusRequestURITooLong
+		}
 		head := x.req.method == "HEAD"
 		fields := []hpack.HeaderField{
-			{Name: ":status", Value: strconv.Itoa(info.HTTP)},
+			{Name: ":status", Value: strconv.Itoa(x.rec.Status)},
 			{Name: "content-type", Value: "text/plain; charset=utf-8"},
 			{Name: "content-length", Value: strconv.Itoa(len(body))},
 			{Name: "weft-error", Value: own, Sensitive: true},

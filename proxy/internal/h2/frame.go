@@ -64,10 +64,11 @@ func appendPing(b []byte, ack bool, data [8]byte) []byte {
 	return append(appendFrameHeader(b, 8, http2.FramePing, flags, 0), data[:]...)
 }
 
-func appendGoAway(b []byte, last uint32, code http2.ErrCode) []byte {
-	b = appendFrameHeader(b, 8, http2.FrameGoAway, 0, 0)
+// appendGoAway appends a GOAWAY; debug is for the peer's people.
+func appendGoAway(b []byte, last uint32, code http2.ErrCode, debug string) []byte {
+	b = appendFrameHeader(b, 8+len(debug), http2.FrameGoAway, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, last)
-	return binary.BigEndian.AppendUint32(b, uint32(code))
+	return append(binary.BigEndian.AppendUint32(b, uint32(code)), debug...)
 }
 
 func appendSettings(b []byte, settings ...http2.Setting) []byte {

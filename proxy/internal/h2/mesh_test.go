@@ -79,6 +79,7 @@ type mesh struct {
 	set      *table.EndpointSet
 	rule     table.Rule
 	limits   h2.Limits
+	guard    *limit.Guard
 	access   table.Holder
 }
 
@@ -90,6 +91,8 @@ func withMTLS(m *mesh) {
 }
 
 func withRule(rule table.Rule) meshOption { return func(m *mesh) { m.rule = rule } }
+
+func withGuard(l limit.Limits) meshOption { return func(m *mesh) { m.guard = limit.New(l) } }
 
 func withLimits(l h2.Limits) meshOption { return func(m *mesh) { m.limits = l } }
 
@@ -111,7 +114,7 @@ func newMesh(t testing.TB, apps []string, options ...meshOption) *mesh {
 	balancer := balance.New(health.NewRegistry())
 	m.outbound = m.start(h2.Config{
 		Direction: flow.Outbound, Pick: balancer.Pick, Dial: m.dial, Request: budget.Request, Retry: budget.Retry,
-		Emit: m.out.emit, Limits: m.limits,
+		Emit: m.out.emit, Limits: m.limits, Guard: m.guard,
 	}, func(s *h2.Server, nc net.Conn) error {
 		return s.Serve(context.Background(), nc, h2.Downstream{Decide: m.decideOut})
 	}, &m.addr)
@@ -163,7 +166,7 @@ func (m *mesh) sidecar(i int, app string) *table.Endpoint {
 	}
 	var addr string
 	s := m.start(h2.Config{
-		Direction: flow.Inbound, Emit: m.in.emit, Limits: m.limits, Access: func() *table.Access { return m.access.Load().Access },
+		Direction: flow.Inbound, Emit: m.in.emit, Limits: m.limits, Guard: m.guard, Access: func() *table.Access { return m.access.Load().Access },
 		Dial: func(ctx context.Context, ep *table.Endpoint) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", netip.AddrPortFrom(ep.Address, ep.TargetPort).String())

@@ -15,7 +15,7 @@ import (
 
 // pool holds the connections to endpoints, by endpoint and by the pair of identities.
 type pool struct {
-	limits *Limits
+	limits *bounds
 	dial   func(ctx context.Context, ep *table.Endpoint) (net.Conn, error)
 	self   func() spiffeid.ID
 
@@ -41,7 +41,7 @@ type dialing struct {
 	err  error // set before done is closed
 }
 
-func newPool(limits *Limits, dial func(context.Context, *table.Endpoint) (net.Conn, error), self func() spiffeid.ID) *pool {
+func newPool(limits *bounds, dial func(context.Context, *table.Endpoint) (net.Conn, error), self func() spiffeid.ID) *pool {
 	return &pool{limits: limits, dial: dial, self: self, groups: map[poolKey]*group{}}
 }
 
@@ -127,7 +127,7 @@ func (p *pool) make(key poolKey, g *group, d *dialing, ep *table.Endpoint) {
 		close(d.done)
 		return
 	}
-	c := newConn(nc, true, p.limits)
+	c := newConn(nc, true, false, p.limits)
 	c.role = clientRole{c}
 	p.mu.Lock()
 	g.dialing = nil

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
-	"github.com/weft-mesh/weft/proxy/internal/h2"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
 
@@ -130,7 +130,7 @@ func TestLimitsOfHeaders(t *testing.T) {
 
 func TestRapidResetIsCutOff(t *testing.T) {
 	m := newOutbound(t, []*table.Endpoint{upstream(t, "a", func(_ int, r *raw) { r.requests(func(uint32, map[string]string, string) {}) })},
-		withLimits(h2.Limits{ResetBurst: 20, ResetsPerSecond: 1}))
+		withGuard(limit.Limits{Resets: 1}))
 	r := dialRaw(t, m.addr)
 	for i := range uint32(40) {
 		r.get(2*i+1, "/")
@@ -147,7 +147,7 @@ func TestFloodsAreCutOff(t *testing.T) {
 		"bad frames": func(r *raw) error { return r.fr.WriteWindowUpdate(1, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newOutbound(t, []*table.Endpoint{upstream(t, "a", echo("a"))}, withLimits(h2.Limits{ResetBurst: 20, ResetsPerSecond: 1}))
+			m := newOutbound(t, []*table.Endpoint{upstream(t, "a", echo("a"))}, withGuard(limit.Limits{Resets: 1}))
 			r := dialRaw(t, m.addr)
 			r.headers(1, false, ":method", "POST", ":scheme", "http", ":path", "/", ":authority", "echo")
 			for range 500 {

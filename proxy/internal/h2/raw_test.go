@@ -275,7 +275,7 @@ func newOutbound(t *testing.T, endpoints []*table.Endpoint, options ...meshOptio
 		Pick: func(set *table.EndpointSet, _ table.Balancing, port uint16, failed []*table.Endpoint) (balance.Choice, bool) {
 			return balancer.Pick(set, table.RoundRobin, port, failed) // the first endpoint comes first
 		},
-		Dial: m.dial, Request: budget.Request, Retry: budget.Retry, Emit: m.out.emit, Limits: m.limits,
+		Dial: m.dial, Request: budget.Request, Retry: budget.Retry, Emit: m.out.emit, Limits: m.limits, Guard: m.guard,
 	}, func(s *h2.Server, nc net.Conn) error {
 		return s.Serve(context.Background(), nc, h2.Downstream{Decide: m.decideOut})
 	}, &m.addr)

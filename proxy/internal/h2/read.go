@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/net/http2"
+
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 )
 
 // maxEmpties is how many DATA frames in a row may carry neither bytes nor the end.
@@ -28,7 +30,8 @@ func (c *conn) read() error {
 			return err
 		}
 		if !c.abuse.take() {
-			return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+			c.settle()
+			return c.over(limit.Resets)
 		}
 		c.fault(se)
 	}
@@ -54,25 +57,34 @@ func (c *conn) frame(f http2.Frame) error {
 		}
 		return c.role.headers(f.StreamID, &c.block)
 	case *http2.WindowUpdateFrame:
-		return c.onWindowUpdate(f)
+		if err := c.onWindowUpdate(f); err != nil {
+			return err
+		}
+		return c.beside()
 	case *http2.RSTStreamFrame:
 		return c.onReset(f)
 	case *http2.SettingsFrame:
-		return c.onSettings(f)
+		if err := c.onSettings(f); err != nil {
+			return err
+		}
+		return c.beside()
 	case *http2.PingFrame:
-		return c.onPing(f)
+		if err := c.onPing(f); err != nil {
+			return err
+		}
+		return c.beside()
 	case *http2.GoAwayFrame:
 		c.role.goAway(f.LastStreamID, f.ErrCode)
-		return nil
+		return c.beside()
 	case *http2.PriorityFrame:
 		if f.StreamDep == f.StreamID {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
-		return nil
+		return c.beside()
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	default:
-		return nil
+		return c.beside()
 	}
 }
 
@@ -81,7 +93,7 @@ func (c *conn) onData(f *http2.DataFrame) error {
 	if len(data) > 0 || end {
 		c.empties = 0
 	} else if c.empties++; c.empties > maxEmpties {
-		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+		return c.over(limit.EmptyFrames)
 	}
 	st, err := c.receive(f.StreamID, int32(f.Length), len(data), end)
 	if err != nil || st == nil {
@@ -127,6 +139,7 @@ func (c *conn) receive(id uint32, length int32, data int, end bool) (*stream, er
 	st.owed += length - int32(data) // padding is drained at once
 	st.held += data
 	c.held += data
+	c.moved += int64(data)
 	st.remoteClosed = end
 	return st, nil
 }
@@ -163,10 +176,10 @@ func (c *conn) onReset(f *http2.RSTStreamFrame) error {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	if st == nil {
-		return nil
+		return c.beside()
 	}
 	if !c.client && !c.abuse.take() {
-		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+		return c.over(limit.Resets)
 	}
 	c.drop(st)
 	if st.x != nil {

@@ -5,6 +5,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 )
 
 // maxInformed is how many 1xx responses one request may get.
@@ -26,7 +28,10 @@ func (r *serverRole) headers(id uint32, b *block) error {
 		if closed {
 			return http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
 		}
-		if !b.end || b.tooLarge || validateTrailers(b.fields) != nil || st.declared > 0 {
+		if b.tooLarge {
+			return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol, Cause: c.limits.guard.Refuse(b.over)}
+		}
+		if !b.end || validateTrailers(b.fields) != nil || st.declared > 0 {
 			return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
 		}
 		c.closeRemote(st)
@@ -61,7 +66,8 @@ func (c *conn) admit(id uint32, end bool, x *exchange) (ok bool, err error) {
 	if c.draining == 2 || c.closing || c.closed {
 		return false, nil
 	}
-	if len(c.streams) >= int(c.limits.MaxStreams) {
+	if len(c.streams) >= c.limits.guard.Streams {
+		c.limits.guard.Count(limit.Streams)
 		return false, http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
 	}
 	x.down = &stream{conn: c, id: id, x: x, window: c.initial, recv: c.limits.StreamWindow, remoteClosed: end, declared: -1}
@@ -105,7 +111,7 @@ func (r clientRole) headers(id uint32, b *block) error {
 // check says what a header list is: informational, final, or (status 0) trailers.
 func (r clientRole) check(st *stream, b *block) (status int, err error) {
 	if b.tooLarge {
-		return 0, errMalformed
+		return 0, r.conn.limits.guard.Refuse(b.over)
 	}
 	if st.answered {
 		if !b.end || st.declared > 0 || validateTrailers(b.fields) != nil {
@@ -119,8 +125,11 @@ func (r clientRole) check(st *stream, b *block) (status int, err error) {
 	}
 	if h.status < 200 {
 		st.informed++
-		if b.end || h.status == 101 || st.informed > maxInformed {
+		if b.end || h.status == 101 {
 			return 0, errMalformed
+		}
+		if st.informed > maxInformed {
+			return 0, r.conn.limits.guard.Refuse(limit.Informational)
 		}
 		return h.status, nil
 	}

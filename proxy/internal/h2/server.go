@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
 
@@ -28,7 +29,7 @@ const (
 // Server relays HTTP/2 connections. Make one with New; it is safe for use by many goroutines.
 type Server struct {
 	cfg    Config
-	limits Limits
+	limits bounds
 	pool   *pool
 
 	mu       sync.Mutex
@@ -41,7 +42,7 @@ type Server struct {
 
 // New makes a server. It opens nothing and starts nothing.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, limits: cfg.Limits.withDefaults(), conns: map[*conn]struct{}{}, empty: make(chan struct{})}
+	s := &Server{cfg: cfg, limits: cfg.bounds(), conns: map[*conn]struct{}{}, empty: make(chan struct{})}
 	s.pool = newPool(&s.limits, cfg.Dial, cfg.Self)
 	return s
 }
@@ -55,7 +56,7 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, at Downstream) error {
 	if err := readPreface(nc); err != nil {
 		return err
 	}
-	c := newConn(nc, false, &s.limits)
+	c := newConn(nc, false, at.MTLS, &s.limits)
 	c.role = &serverRole{server: s, conn: c, at: &at}
 	s.add(c)
 	defer s.remove(c)
@@ -79,7 +80,7 @@ func readPreface(nc net.Conn) error {
 		return fmt.Errorf("http2 preface: %w", err)
 	}
 	if string(got[:]) != http2.ClientPreface {
-		_, _ = nc.Write(appendGoAway(nil, 0, http2.ErrCodeProtocol)) // it is over either way
+		_, _ = nc.Write(appendGoAway(nil, 0, http2.ErrCodeProtocol, "")) // it is over either way
 		finish(nc)
 		return errors.New("http2 preface: not HTTP/2")
 	}
@@ -91,7 +92,7 @@ func readPreface(nc net.Conn) error {
 
 // Run closes what has been idle for too long, and re-evaluates streams when access changes, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
-	ticker := time.NewTicker(time.Second)
+	ticker := time.NewTicker(look)
 	defer ticker.Stop()
 	for sweep := 0; ; sweep++ {
 		select {
@@ -99,6 +100,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+		s.relieve()
 		if s.cfg.Access != nil {
 			if now := s.cfg.Access(); now != s.access {
 				s.access = now
@@ -274,7 +276,9 @@ func (x *exchange) accept(b *block) error {
 	}
 	switch {
 	case b.tooLarge:
-		x.fail(flow.TooLarge, nil)
+		x.fail(flow.TooLarge, x.server.limits.guard.Refuse(b.over))
+	case len(x.req.target) > x.server.limits.guard.TargetBytes:
+		x.fail(flow.TooLarge, x.server.limits.guard.Refuse(limit.TargetBytes))
 	case x.req.method == "CONNECT":
 		x.fail(flow.Tunnel, errTunnel)
 	case !ok:

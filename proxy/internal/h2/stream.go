@@ -18,6 +18,9 @@ type stream struct {
 	queued      bool // in conn.ready
 	localClosed bool // END_STREAM was written
 	mark        int64
+	moved       int64 // bytes ever taken from pending
+	movedThen   int64 // moved at the last look
+	stuck       int   // looks since pending last moved, though the peer might have let it
 
 	// receiving
 	recv         int32 // bytes that the peer may still send

@@ -171,8 +171,8 @@ func (x *exchange) attach(u *conn) bool {
 	if x.trailers != nil {
 		u.writeHeaders(st, x.trailers, true)
 	}
-	if len(x.kept) > x.server.limits.ReplayBytes {
-		x.kept, x.keep = nil, false
+	if !x.mayKeep(0) {
+		x.letGo()
 	}
 	if per := x.plan.Retry.PerTry; per > 0 {
 		stop(x.tryTimer)

@@ -4,10 +4,6 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// maxHeld times the connection's window is how much may be held for slow streams before the connection as a whole is no
-// longer credited.
-const maxHeld = 4
-
 func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,10 +95,22 @@ func (c *conn) credit(st *stream, n int) {
 	c.creditConn()
 }
 
+// mayHold is how many bytes may wait for slow receivers before the whole connection waits. A client's connection is its own
+// affair. One to an endpoint is shared by many clients, so that all its streams may be slow ones.
+func (c *conn) mayHold() int {
+	if c.client {
+		return c.limits.MaxUpstreamStreams * int(c.limits.StreamWindow)
+	}
+	return c.limits.guard.ConnBytes
+}
+
 // creditConn gives the connection's window back as bytes come in: one slow stream must not stop the others. Only when too
 // much is held for slow streams the whole connection waits. Under mu.
 func (c *conn) creditConn() {
-	if c.closed || c.recvOwed < c.limits.ConnWindow/2 || c.held > maxHeld*int(c.limits.ConnWindow) {
+	if c.closed || c.recvOwed < c.limits.ConnWindow/2 {
+		return
+	}
+	if c.held > c.mayHold() || c.held > 0 && c.limits.buffers.Full() { // what is held leaves some day: then this is looked at again
 		return
 	}
 	_ = c.putControl(appendWindowUpdate(nil, 0, c.recvOwed)) // over the cap the connection is shut anyway

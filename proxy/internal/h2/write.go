@@ -5,8 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 )
 
 // highWater is how many bytes may wait in a connection's buffer before bodies have to wait in their streams.
@@ -43,7 +44,7 @@ func (c *conn) write() {
 func (c *conn) flush(buf []byte, last bool) bool {
 	var err error
 	if len(buf) > 0 {
-		if err = c.nc.SetWriteDeadline(time.Now().Add(c.limits.WriteStall)); err == nil {
+		if err = c.nc.SetWriteDeadline(time.Now().Add(c.limits.guard.WriteStall)); err == nil {
 			_, err = c.nc.Write(buf)
 		}
 	}
@@ -97,6 +98,8 @@ func (c *conn) emit(st *stream) (paid int) {
 		n := int(min(int64(len(st.pending)), st.window, c.sendWindow, maxFrame))
 		chunk := st.pending[:n]
 		st.pending = st.pending[n:]
+		st.moved += int64(n)
+		c.limits.buffers.Add(-n)
 		end := len(st.pending) == 0 && st.endPending && st.trailers == nil
 		c.dataFrame(st, chunk, end)
 		if len(st.pending) == 0 {
@@ -173,6 +176,7 @@ func (c *conn) writeData(st *stream, data []byte, end bool, source *stream) (pai
 		}
 	}
 	st.pending = append(st.pending, data...)
+	c.limits.buffers.Add(len(data))
 	st.endPending = end
 	c.queue(st)
 	return paid
@@ -183,6 +187,7 @@ func (c *conn) dataFrame(st *stream, data []byte, end bool) {
 	before := len(c.out)
 	c.out = appendData(c.out, st.id, data, end)
 	c.appended += int64(len(c.out) - before)
+	c.moved += int64(len(c.out) - before)
 	st.window -= int64(len(data))
 	c.sendWindow -= int64(len(data))
 }
@@ -196,6 +201,7 @@ func (c *conn) headerFrames(st *stream, fields []hpack.HeaderField, end bool) {
 	before := len(c.out)
 	c.out = appendBlock(c.out, st.id, c.encBuf.Bytes(), end)
 	c.appended += int64(len(c.out) - before)
+	c.moved += int64(len(c.out) - before)
 }
 
 // put adds frames to the buffer. Under mu.
@@ -211,8 +217,8 @@ func (c *conn) putControl(frame []byte) error {
 	}
 	c.put(frame)
 	c.control++
-	if c.control > c.limits.ControlFrames {
-		err := http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	if c.control > c.limits.guard.ControlFrames {
+		err := c.over(limit.ControlFrames)
 		c.shutLocked(err)
 		return err
 	}

@@ -22,7 +22,8 @@ type caller struct {
 	// service is "namespace/name" as named by SNI; empty on plaintext: the port decides.
 	service string
 	port    *port
-	udp     bool // the caller speaks UDP: only such ports are meant
+	udp     bool  // the caller speaks UDP: only such ports are meant
+	over    error // which limit its connection is over; nil: none
 }
 
 var _ forward.Decider = (*caller)(nil)
@@ -34,6 +35,9 @@ func (c *caller) Admit(ctx context.Context, req *h1.Request, rec *flow.Record) e
 
 // admit takes a nil request for a stream.
 func (c *caller) admit(ctx context.Context, req flow.Request, rec *flow.Record) error {
+	if c.over != nil {
+		return flow.Fail(flow.Overload, c.over)
+	}
 	t, reason := c.server.hold.Table(ctx)
 	if reason == flow.None {
 		reason = c.check(t, req, rec)
@@ -81,6 +85,9 @@ func (c *caller) fail(reason flow.Reason) error {
 	if c.source != "" {
 		who = c.source
 	}
+	if c.over != nil {
+		return flow.Fail(reason, c.over)
+	}
 	return flow.Fail(reason, fmt.Errorf("%s calls %s port %d", who, c.service, c.port.endpoint.TargetPort))
 }
 
@@ -98,6 +105,9 @@ func (c *caller) Retry() bool { return c.server.budget.Retry() }
 // plan is the same for HTTP/2.
 func (c *caller) plan(req flow.Request, _ uint32, rec *flow.Record) h2.Plan {
 	rec.Service = c.service
+	if c.over != nil {
+		return h2.Plan{Reason: flow.Overload, Err: c.over}
+	}
 	if t := c.server.cfg.Tables.Load(); t != nil {
 		return c.planned(c.check(t, req, rec))
 	}

@@ -19,6 +19,10 @@ const firstWord = 10 * time.Minute
 // serveMesh handles one connection on the mesh port.
 func (s *Server) serveMesh(ctx context.Context, session *listener.Session) {
 	rec := begin()
+	if err := session.Refused(); err != nil {
+		s.end(&rec, flow.Fail(flow.Overload, err)) // no handshake for one too many: its sidecar goes elsewhere
+		return
+	}
 	if reason := s.hold.Identity(ctx); reason != flow.None {
 		s.end(&rec, flow.Fail(reason, spiffe.ErrNoSVID))
 		return
@@ -55,6 +59,10 @@ func (s *Server) servePlaintext(ctx context.Context, session *listener.Session, 
 	c := &caller{server: s, port: s.port(appPort)}
 	conn := wire.New(session.Conn, s.sweeper)
 	defer conn.Close()
+	if c.over = session.Refused(); c.over != nil {
+		s.refuse(ctx, session, conn, c, &rec, flow.Overload)
+		return
+	}
 	t, reason := s.hold.Table(ctx)
 	if reason != flow.None {
 		s.refuse(ctx, session, conn, c, &rec, reason)

@@ -38,8 +38,8 @@ type Config struct {
 	Space *netspace.Space
 	// Hold bounds the wait for the first table and SVID; 0: 5 s.
 	Hold time.Duration
-	// MaxConns at once; 0: 10,000.
-	MaxConns int
+	// Guard bounds what peers cost; nil: with the defaults.
+	Guard *limit.Guard
 	// MaxSessions of UDP at once; 0: 4,096. SessionIdle ends those on which nothing passes; 0: 60 s.
 	MaxSessions int
 	SessionIdle time.Duration
@@ -77,13 +77,17 @@ func New(cfg Config) *Server {
 	if cfg.Space == nil {
 		cfg.Space = netspace.Own()
 	}
+	if cfg.Guard == nil {
+		cfg.Guard = limit.New(limit.Limits{})
+	}
+	buffers := wire.NewBudget(cfg.Guard.BufferBytes, func() { cfg.Guard.Count(limit.BufferBytes) })
 	s := &Server{
 		cfg:     cfg,
 		hold:    hold.New(hold.Config{Tables: cfg.Tables, Identity: cfg.Identity, Ready: cfg.Hold}),
 		tls:     identity.NewServer(cfg.Identity),
 		budget:  limit.NewBudget(20, 10),
-		loop:    listener.New(cfg.MaxConns),
-		sweeper: &wire.Sweeper{},
+		loop:    listener.New(cfg.Guard),
+		sweeper: &wire.Sweeper{Buffers: buffers},
 		mesh:    map[*identity.Conn]struct{}{},
 		ports:   map[uint16]*port{},
 	}
@@ -91,7 +95,9 @@ func New(cfg Config) *Server {
 	s.packets = datagram.New(datagram.Config{
 		Direction: flow.Inbound, Emit: cfg.Emit, Open: cfg.Open, Max: cfg.MaxSessions, Idle: cfg.SessionIdle,
 	})
-	s.engine = forward.New(forward.Config{Direction: flow.Inbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open})
+	s.engine = forward.New(forward.Config{
+		Direction: flow.Inbound, Upstream: s.pool, Emit: cfg.Emit, Open: cfg.Open, Guard: cfg.Guard, Buffers: buffers,
+	})
 	s.h2 = h2.New(h2.Config{
 		Direction: flow.Inbound,
 		Dial:      s.dialApp,
@@ -99,6 +105,8 @@ func New(cfg Config) *Server {
 		Retry:     s.budget.Retry,
 		Emit:      cfg.Emit,
 		Access:    s.access,
+		Guard:     cfg.Guard,
+		Buffers:   buffers,
 	})
 	return s
 }
@@ -112,6 +120,12 @@ func (s *Server) dialApp(ctx context.Context, ep *table.Endpoint) (net.Conn, err
 	}
 	return conn, nil
 }
+
+// Guard counts who went over a limit.
+func (s *Server) Guard() *limit.Guard { return s.cfg.Guard }
+
+// Buffered is how many bytes are held in large buffers.
+func (s *Server) Buffered() int64 { return s.sweeper.Buffers.Used() }
 
 // Datagrams counts what became of UDP.
 func (s *Server) Datagrams() *datagram.Sessions { return s.packets }

@@ -14,9 +14,15 @@ func New(l Limits) *Guard { return &Guard{Limits: l.WithDefaults()} }
 
 // Refuse counts that something went over a limit and returns the error that says so.
 func (g *Guard) Refuse(name Name) error {
-	g.refused[name].Add(1)
-	return &Exceeded{Name: name, Max: g.text(name)}
+	g.Count(name)
+	return g.Exceeded(name)
 }
+
+// Count is Refuse where nobody is to be told.
+func (g *Guard) Count(name Name) { g.refused[name].Add(1) }
+
+// Exceeded is the error of what has been counted already.
+func (g *Guard) Exceeded(name Name) error { return &Exceeded{Name: name, Max: g.text(name)} }
 
 // Refused is how often something went over a limit.
 func (g *Guard) Refused(name Name) uint64 { return g.refused[name].Load() }

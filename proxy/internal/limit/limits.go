@@ -59,7 +59,7 @@ func (l *Limits) numbers() []number {
 		{Streams, &l.Streams, 1, 1 << 20},
 		{Resets, &l.Resets, 1, 1 << 20},
 		{Continuations, &l.Continuations, 1, 1 << 20},
-		{ControlFrames, &l.ControlFrames, 100, 1 << 20},
+		{ControlFrames, &l.ControlFrames, 1000, 1 << 20},
 		{Conns, &l.Conns, 1, 1 << 20},
 		{PeerConns, &l.PeerConns, 1, 1 << 20},
 		{ConnBytes, &l.ConnBytes, 64 * kib, 1 << 30},

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/listener"
 )
 
@@ -53,12 +54,10 @@ func (f *fake) connect() net.Conn {
 	return b
 }
 
-func wait(_ context.Context, s *listener.Session) { io.ReadAll(s) }
-
 func TestBacksOffWithoutFileDescriptors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		ln, l := newFake(), listener.New(0)
+		ln, l := newFake(), listener.New(nil)
 		for range 20 {
 			ln.next <- func() (net.Conn, error) { return nil, syscall.EMFILE }
 		}
@@ -77,24 +76,43 @@ func TestBacksOffWithoutFileDescriptors(t *testing.T) {
 	})
 }
 
+// TestServesNoMoreThanItsLimit: two are served, those beyond are handed out as refused, some at once and no more, and a place
+// that becomes free is taken.
 func TestServesNoMoreThanItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		ln, l := newFake(), listener.New(2)
-		first, second, third := ln.connect(), ln.connect(), ln.connect()
+		guard := limit.New(limit.Limits{Conns: 2})
+		ln, l := newFake(), listener.New(guard)
+		var served atomic.Int64
+		hold := func(_ context.Context, s *listener.Session) {
+			if s.Refused() == nil {
+				served.Add(1)
+				defer served.Add(-1)
+			} else if !s.Draining() {
+				t.Error("a refused session is not told to end")
+			}
+			io.ReadAll(s)
+		}
+		var clients []net.Conn
+		for range 70 {
+			clients = append(clients, ln.connect())
+		}
 		done := make(chan error)
-		go func() { done <- l.Serve(ctx, ln, wait) }()
+		go func() { done <- l.Serve(ctx, ln, hold) }()
 		synctest.Wait()
-		if l.Len() != 2 || ln.calls.Load() != 2 {
-			t.Errorf("%d served, %d accepted", l.Len(), ln.calls.Load())
+		if served.Load() != 2 || l.Len() != 66 || ln.calls.Load() != 66 || guard.Refused(limit.Conns) != 64 {
+			t.Errorf("%d served, %d held, %d accepted, %d refused", served.Load(), l.Len(), ln.calls.Load(), guard.Refused(limit.Conns))
 		}
-		first.Close()
+		clients[0].Close()
 		synctest.Wait()
-		if l.Len() != 2 || ln.calls.Load() != 3 {
-			t.Errorf("%d served, %d accepted after one left", l.Len(), ln.calls.Load())
+		if served.Load() != 2 || ln.calls.Load() != 67 {
+			t.Errorf("%d served, %d accepted after one left", served.Load(), ln.calls.Load())
 		}
-		second.Close()
-		third.Close()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if l.Len() != 2 || guard.Refused(limit.Conns) != 67 {
+			t.Errorf("%d held, %d refused after a minute", l.Len(), guard.Refused(limit.Conns))
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -102,9 +120,49 @@ func TestServesNoMoreThanItsLimit(t *testing.T) {
 	})
 }
 
+// TestOneAddressCannotTakeAllPlaces: connections of one address beyond its share are refused, those of another are served.
+func TestOneAddressCannotTakeAllPlaces(t *testing.T) {
+	guard := limit.New(limit.Limits{PeerConns: 2})
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, refused := listener.New(guard), make(chan bool, 1)
+	done := make(chan error)
+	go func() {
+		done <- l.Serve(t.Context(), inner, func(_ context.Context, s *listener.Session) {
+			refused <- s.Refused() != nil
+			io.ReadAll(s)
+		})
+	}()
+	for i, want := range []struct {
+		from    string
+		refused bool
+	}{{"127.0.0.1", false}, {"127.0.0.1", false}, {"127.0.0.1", true}, {"127.0.0.2", false}} {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(want.from)}}
+		conn, err := d.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if got := <-refused; got != want.refused {
+			t.Errorf("connection %d, from %s: refused is %v", i, want.from, got)
+		}
+	}
+	if guard.Refused(limit.PeerConns) != 1 {
+		t.Errorf("%d refused", guard.Refused(limit.PeerConns))
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	l.Drain(ended) // cuts them
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDrainEndsIdleAfterAGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ln, l := newFake(), listener.New(0)
+		ln, l := newFake(), listener.New(nil)
 		idle := ln.connect()
 		finish := make(chan struct{})
 		var n atomic.Int64

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -12,6 +13,8 @@ type Session struct {
 
 	loop  *Loop
 	from  net.Listener
+	peer  netip.Addr
+	over  error
 	state atomic.Int32
 }
 
@@ -37,8 +40,12 @@ func (s *Session) Busy() bool {
 	return s.state.CompareAndSwap(idle, busy) || s.state.Load() == busy
 }
 
+// Refused is why the session must not be served but told so, if it can be told, and ended; nil: it may be served. It is cut
+// before long in any case.
+func (s *Session) Refused() error { return s.over }
+
 // Draining says that this exchange should be the session's last.
-func (s *Session) Draining() bool { return s.loop.Draining() }
+func (s *Session) Draining() bool { return s.over != nil || s.loop.Draining() }
 
 // endIdle closes the session if it is idle.
 func (s *Session) endIdle() {

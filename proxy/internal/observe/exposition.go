@@ -36,6 +36,10 @@ type Health struct {
 	Handshakes map[string]map[string]uint64
 	// Datagrams is about UDP, by direction.
 	Datagrams map[string]Datagrams
+	// Refused by direction and by the limit that was exceeded.
+	Refused map[string]map[string]uint64
+	// Buffered bytes in large buffers, by direction.
+	Buffered map[string]int64
 	// Connections of the HTTP/1.1 pool by what happened ("dialled", "reused", "stale").
 	Connections map[string]uint64
 }

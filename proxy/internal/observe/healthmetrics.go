@@ -7,7 +7,7 @@ import (
 )
 
 type healthDescs struct {
-	connected, age, expiry, updates, reopened, refused, index, edges, overflow, dropped, handshakes, pool, sessions, datagrams *prometheus.Desc
+	connected, age, expiry, updates, reopened, refused, index, edges, overflow, dropped, handshakes, pool, sessions, datagrams, over, buffered *prometheus.Desc
 }
 
 func newHealthDescs() healthDescs {
@@ -30,7 +30,10 @@ func newHealthDescs() healthDescs {
 		datagrams: desc("udp_dropped_datagrams_total",
 			"Datagrams that were dropped: backpressure (the other end was too slow), refused (no session), oversize, unsent (by the socket).",
 			"direction", "cause"),
-		dropped: desc("access_log_dropped_total", "Lines of the access log that were dropped."),
+		over: desc("limit_refused_total", "What was refused, cut off or held back because it went over a limit, by the limit's name.",
+			"direction", "limit"),
+		buffered: desc("buffered_bytes", "Bytes in large buffers and in bodies that wait, as the limit buffer_bytes counts them.", "direction"),
+		dropped:  desc("access_log_dropped_total", "Lines of the access log that were dropped."),
 	}
 }
 
@@ -45,7 +48,7 @@ func (c *healthCollector) Describe(ch chan<- *prometheus.Desc) {
 	d := c.desc
 	for _, desc := range []*prometheus.Desc{
 		d.connected, d.age, d.expiry, d.updates, d.reopened, d.refused, d.index, d.edges, d.overflow, d.dropped, d.handshakes, d.pool,
-		d.sessions, d.datagrams,
+		d.sessions, d.datagrams, d.over, d.buffered,
 	} {
 		ch <- desc
 	}
@@ -92,6 +95,14 @@ func (c *healthCollector) Collect(ch chan<- prometheus.Metric) {
 		for cause, n := range d.Dropped {
 			counter(c.desc.datagrams, n, direction, cause)
 		}
+	}
+	for direction, limits := range h.Refused {
+		for name, n := range limits {
+			counter(c.desc.over, n, direction, name)
+		}
+	}
+	for direction, n := range h.Buffered {
+		gauge(c.desc.buffered, float64(n), direction)
 	}
 	if log := c.recorder.cfg.AccessLog; log != nil {
 		counter(c.desc.dropped, log.dropped.Load())

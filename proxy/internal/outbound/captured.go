@@ -24,10 +24,13 @@ func (s *Server) ServeCaptured(ctx context.Context, ln net.Listener, original fu
 		conn := wire.New(session.Conn, s.sweeper)
 		defer conn.Close()
 		to, err := original(session.Conn)
+		over := session.Refused()
 		to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 		switch {
 		case err != nil:
 			s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(flow.BadRequest, fmt.Errorf("original destination: %w", err)))
+		case over != nil:
+			s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(flow.Overload, over))
 		case s.own.has(to):
 			s.turnAway(ctx, session, conn, outsideRecord("", to), flow.Fail(flow.Loop, fmt.Errorf("%s: %w", to, errLoop)))
 		default:

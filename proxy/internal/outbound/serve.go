@@ -26,6 +26,10 @@ const (
 func (s *Server) serve(ctx context.Context, session *listener.Session, p *port) {
 	conn := wire.New(session.Conn, s.sweeper)
 	defer conn.Close()
+	if err := session.Refused(); err != nil {
+		s.turnAway(ctx, session, conn, p.record(), flow.Fail(flow.Overload, err))
+		return
+	}
 	_, svc, reason := s.service(ctx, p)
 	if reason != flow.None {
 		s.refuse(ctx, session, conn, p, reason)

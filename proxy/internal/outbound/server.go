@@ -51,8 +51,8 @@ type Config struct {
 	Hold time.Duration
 	// ConnectTimeout of TCP and again of TLS; 0: 1 s.
 	ConnectTimeout time.Duration
-	// MaxConns from the program at once; 0: 10,000.
-	MaxConns int
+	// Guard bounds what peers cost; nil: with the defaults.
+	Guard *limit.Guard
 	// DialUDP connects a socket of UDP to what has no sidecar; nil: by net.Dialer.
 	DialUDP func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 	// MaxSessions of UDP at once; 0: 4,096. SessionIdle ends those on which nothing passes; 0: 60 s.
@@ -108,14 +108,18 @@ func New(cfg Config) *Server {
 	if cfg.DialUDP == nil {
 		cfg.DialUDP = dialUDP
 	}
+	if cfg.Guard == nil {
+		cfg.Guard = limit.New(limit.Limits{})
+	}
+	buffers := wire.NewBudget(cfg.Guard.BufferBytes, func() { cfg.Guard.Count(limit.BufferBytes) })
 	s := &Server{
 		cfg:      cfg,
 		hold:     hold.New(hold.Config{Tables: cfg.Tables, Identity: cfg.Identity, Want: cfg.Want, WantAddress: cfg.WantAddress, Ready: cfg.Hold}),
 		balancer: balance.New(cfg.Health),
 		budget:   limit.NewBudget(20, 10),
 		dialer:   identity.NewDialer(cfg.Identity, cfg.Tables, cfg.ConnectTimeout),
-		loop:     listener.New(cfg.MaxConns),
-		sweeper:  &wire.Sweeper{},
+		loop:     listener.New(cfg.Guard),
+		sweeper:  &wire.Sweeper{Buffers: buffers},
 		own:      &own{more: cfg.Own},
 		ports:    &ports{},
 		streams:  &streams{},
@@ -124,7 +128,9 @@ func New(cfg Config) *Server {
 	s.packets = datagram.New(datagram.Config{
 		Direction: flow.Outbound, Emit: cfg.Emit, Open: cfg.Open, Max: cfg.MaxSessions, Idle: cfg.SessionIdle,
 	})
-	s.engine = forward.New(forward.Config{Direction: flow.Outbound, Upstream: s.pool, Emit: s.emit, Open: cfg.Open})
+	s.engine = forward.New(forward.Config{
+		Direction: flow.Outbound, Upstream: s.pool, Emit: s.emit, Open: cfg.Open, Guard: cfg.Guard, Buffers: buffers,
+	})
 	s.h2 = h2.New(h2.Config{
 		Direction: flow.Outbound,
 		Pick:      s.balancer.Pick,
@@ -133,6 +139,8 @@ func New(cfg Config) *Server {
 		Request:   s.budget.Request,
 		Retry:     s.budget.Retry,
 		Emit:      cfg.Emit,
+		Guard:     cfg.Guard,
+		Buffers:   buffers,
 	})
 	return s
 }
@@ -150,6 +158,12 @@ func (s *Server) self() spiffeid.ID {
 
 // Handshakes counts the TLS handshakes of this side.
 func (s *Server) Handshakes() *identity.Counters { return &s.dialer.Handshakes }
+
+// Guard counts who went over a limit.
+func (s *Server) Guard() *limit.Guard { return s.cfg.Guard }
+
+// Buffered is how many bytes are held in large buffers.
+func (s *Server) Buffered() int64 { return s.sweeper.Buffers.Used() }
 
 // Datagrams counts what became of UDP.
 func (s *Server) Datagrams() *datagram.Sessions { return s.packets }

@@ -5,12 +5,13 @@ import "sync/atomic"
 // Budget bounds what a process keeps in buffers beyond the small ones, of which there is a number for each connection only. A
 // nil Budget has no bound.
 type Budget struct {
-	max  int64
-	used atomic.Int64
+	max    int64
+	used   atomic.Int64
+	denied func()
 }
 
-// NewBudget allows max bytes.
-func NewBudget(max int) *Budget { return &Budget{max: int64(max)} }
+// NewBudget allows max bytes; denied is called each time that there were no more.
+func NewBudget(max int, denied func()) *Budget { return &Budget{max: int64(max), denied: denied} }
 
 // Used is how many bytes are taken now.
 func (g *Budget) Used() int64 { return g.used.Load() }
@@ -39,6 +40,7 @@ func (g *Budget) grow(n int) *Buffer {
 		return Get(n)
 	}
 	if g.Full() {
+		g.denied()
 		return nil
 	}
 	return g.force(n)

@@ -141,14 +141,15 @@ func TestStale(t *testing.T) {
 }
 
 func TestBudgetBoundsLargeBuffers(t *testing.T) {
-	g := NewBudget(Large)
+	denied := 0
+	g := NewBudget(Large, func() { denied++ })
 	first := g.Get(Large)
 	if len(first.B) != Large || g.Used() != Large || !g.Full() {
 		t.Fatalf("%d bytes, %d used", len(first.B), g.Used())
 	}
 	small := g.Get(Large)
-	if len(small.B) != Small || g.Used() != Large {
-		t.Errorf("%d bytes with nothing left, %d used", len(small.B), g.Used())
+	if len(small.B) != Small || g.Used() != Large || denied != 1 {
+		t.Errorf("%d bytes with nothing left, %d used, %d denied", len(small.B), g.Used(), denied)
 	}
 	small.Release()
 	a, b := net.Pipe()
