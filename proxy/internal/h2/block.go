@@ -11,6 +11,9 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/limit"
 )
 
+// bomb times the limit is what a list may claim to be before it is no list but an attack on the decoder.
+const bomb = 16
+
 // block is a decoded header block. fields are valid until the next block.
 type block struct {
 	fields   []hpack.HeaderField
@@ -47,8 +50,8 @@ func (c *conn) readContinuation(count int) (http2.Frame, error) {
 	return f, err
 }
 
-// readBlock decodes the block that hf begins. What is too large is still decoded, up to twice the limit, because the peer's
-// compression state goes on; beyond that, and for endless CONTINUATION frames, the connection is given up.
+// readBlock decodes the block that hf begins. What is too large is still decoded, up to twice the limit as sent,
+// because the peer's compression state goes on; beyond that, and for endless CONTINUATION frames, the connection is given up.
 func (c *conn) readBlock(hf *http2.HeadersFrame) error {
 	b := &c.block
 	clear(b.fields)
@@ -64,11 +67,14 @@ func (c *conn) readBlock(hf *http2.HeadersFrame) error {
 		switch {
 		case count > c.limits.guard.Continuations:
 			return c.over(limit.Continuations)
-		case total > 2*int(b.limit), b.size > 16*b.limit:
+		case total > 2*int(b.limit):
 			return c.over(limit.HeadBytes)
 		}
 		if _, err := c.dec.Write(fragment); err != nil {
 			return http2.ConnectionError(http2.ErrCodeCompression)
+		}
+		if b.size > bomb*b.limit {
+			return c.over(limit.HeadBytes)
 		}
 		if ended {
 			break

@@ -1,6 +1,9 @@
 package h2
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // bucket is a token bucket for one goroutine.
 type bucket struct {
@@ -24,4 +27,19 @@ func (b *bucket) take() bool {
 	}
 	b.tokens--
 	return true
+}
+
+// fresh says whether less than a tenth has been used of what may be used at once.
+func (b *bucket) fresh() bool { return b.tokens > b.burst*9/10 }
+
+// sharedBucket is a bucket for many goroutines.
+type sharedBucket struct {
+	mu sync.Mutex
+	bucket
+}
+
+func (b *sharedBucket) take() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bucket.take()
 }

@@ -93,6 +93,8 @@ type bounds struct {
 	Limits
 	guard   *limit.Guard
 	buffers *wire.Budget
+	// resets that all clients may cause together: less than another sidecar takes on the connection that they share.
+	resets *sharedBucket
 }
 
 func (c *Config) bounds() bounds {
@@ -100,6 +102,8 @@ func (c *Config) bounds() bounds {
 	if b.guard == nil {
 		b.guard = limit.New(limit.Limits{})
 	}
+	together := b.guard.Resets * trusted / 2
+	b.resets = &sharedBucket{bucket: newBucket(10*together, together)}
 	return b
 }
 

@@ -174,7 +174,7 @@ func finish(nc net.Conn) {
 	if half, ok := nc.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite() // an error here shows at once in Copy, as does the next one
 	}
-	_ = nc.SetReadDeadline(time.Now().Add(time.Second))
+	_ = nc.SetReadDeadline(time.Now().Add(farewell))
 	_, _ = io.Copy(io.Discard, io.LimitReader(nc, 1<<20))
 }
 
@@ -187,6 +187,7 @@ func (c *conn) goAwayNow(code http2.ErrCode, cause error) {
 	}
 	c.put(appendGoAway(nil, c.lastID, code, debug(cause)))
 	c.closing, c.away = true, true
+	_ = c.nc.SetWriteDeadline(time.Now().Add(farewell)) // of a write that waits already; the writer tells
 	if c.err == nil {
 		c.err = fmt.Errorf("we gave up: %w", cause)
 	}

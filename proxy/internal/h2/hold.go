@@ -69,8 +69,13 @@ func (c *conn) stalled(list []stalled) []stalled {
 			st.stuck, st.movedThen = 0, st.moved
 			continue
 		}
-		if st.stuck++; st.stuck > 1 {
-			list = append(list, stalled{st.x, len(st.pending), time.Duration(st.stuck)*look > c.limits.guard.WriteStall})
+		patience, limit := 1, c.limits.guard.WriteStall
+		if st.x.at.MTLS {
+			// Another sidecar waits for a client of its own, and is to judge first.
+			patience, limit = 3, 2*limit
+		}
+		if st.stuck++; st.stuck > patience {
+			list = append(list, stalled{st.x, len(st.pending), time.Duration(st.stuck)*look > limit})
 		}
 	}
 	return list

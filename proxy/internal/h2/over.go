@@ -21,6 +21,15 @@ const (
 // over counts a limit that the peer has exceeded and is the error that ends the connection with ENHANCE_YOUR_CALM.
 func (c *conn) over(name limit.Name) error { return &calm{c.limits.guard.Refuse(name)} }
 
+// resetOnce counts a stream that the peer has reset, or made us reset. Reader only.
+func (c *conn) resetOnce() error {
+	own := c.abuse.take()
+	if !own || !c.client && !c.limits.resets.take() && !c.abuse.fresh() {
+		return c.over(limit.Resets)
+	}
+	return nil
+}
+
 // calm is an error of the connection that names the limit.
 type calm struct{ limit error }
 

@@ -29,9 +29,9 @@ func (c *conn) read() error {
 			c.settle()
 			return err
 		}
-		if !c.abuse.take() {
+		if err := c.resetOnce(); err != nil {
 			c.settle()
-			return c.over(limit.Resets)
+			return err
 		}
 		c.fault(se)
 	}
@@ -178,8 +178,10 @@ func (c *conn) onReset(f *http2.RSTStreamFrame) error {
 	if st == nil {
 		return c.beside()
 	}
-	if !c.client && !c.abuse.take() {
-		return c.over(limit.Resets)
+	if !c.client {
+		if err := c.resetOnce(); err != nil {
+			return err
+		}
 	}
 	c.drop(st)
 	if st.x != nil {

@@ -87,7 +87,7 @@ func (c *conn) credit(st *stream, n int) {
 	c.held -= n
 	st.owed += int32(n)
 	if st.owed >= c.limits.StreamWindow/2 && !st.remoteClosed && !c.closed {
-		_ = c.putControl(appendWindowUpdate(nil, st.id, st.owed)) // over the cap the connection is shut anyway
+		c.put(appendWindowUpdate(nil, st.id, st.owed))
 		st.recv += st.owed
 		st.owed = 0
 		c.wake.Signal()
@@ -113,7 +113,7 @@ func (c *conn) creditConn() {
 	if c.held > c.mayHold() || c.held > 0 && c.limits.buffers.Full() { // what is held leaves some day: then this is looked at again
 		return
 	}
-	_ = c.putControl(appendWindowUpdate(nil, 0, c.recvOwed)) // over the cap the connection is shut anyway
+	c.put(appendWindowUpdate(nil, 0, c.recvOwed))
 	c.recvWindow += c.recvOwed
 	c.recvOwed = 0
 	c.wake.Signal()

@@ -13,6 +13,9 @@ import (
 // highWater is how many bytes may wait in a connection's buffer before bodies have to wait in their streams.
 const highWater = 64 << 10
 
+// farewell is how long a peer may take to read our last words.
+const farewell = time.Second
+
 // write is the writer: it writes what the readers queue, a batch at a time.
 func (c *conn) write() {
 	var credits []credit
@@ -44,7 +47,11 @@ func (c *conn) write() {
 func (c *conn) flush(buf []byte, last bool) bool {
 	var err error
 	if len(buf) > 0 {
-		if err = c.nc.SetWriteDeadline(time.Now().Add(c.limits.guard.WriteStall)); err == nil {
+		stall := c.limits.guard.WriteStall
+		if last {
+			stall = farewell
+		}
+		if err = c.nc.SetWriteDeadline(time.Now().Add(stall)); err == nil {
 			_, err = c.nc.Write(buf)
 		}
 	}
@@ -61,8 +68,8 @@ func (c *conn) flush(buf []byte, last bool) bool {
 		if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite() // the reader sees whatever became of the connection
 		}
-		// The peer closes when it has read the GOAWAY; until then, and for a second at most, its last frames are read.
-		_ = c.nc.SetReadDeadline(time.Now().Add(time.Second))
+		// The peer closes when it has read the GOAWAY; until then, and for a while at most, its last frames are read.
+		_ = c.nc.SetReadDeadline(time.Now().Add(farewell))
 		return false
 	}
 	return true
@@ -210,17 +217,16 @@ func (c *conn) put(frames []byte) {
 	c.appended += int64(len(frames))
 }
 
-// putControl adds a control frame that the peer made us send: a peer that asks for many and reads none is cut off. Under mu.
+// putControl adds a control frame that the peer made us send: a peer that asks for many and reads none is cut off, by the
+// reader. Under mu.
 func (c *conn) putControl(frame []byte) error {
 	if c.closed || c.closing {
 		return nil
 	}
+	if c.control >= c.limits.guard.ControlFrames {
+		return c.over(limit.ControlFrames)
+	}
 	c.put(frame)
 	c.control++
-	if c.control > c.limits.guard.ControlFrames {
-		err := c.over(limit.ControlFrames)
-		c.shutLocked(err)
-		return err
-	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/health"
 	"github.com/weft-mesh/weft/proxy/internal/inbound"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/outbound"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
@@ -23,6 +24,8 @@ import (
 // Mesh is a set of services whose table can be changed at any time with Change.
 type Mesh struct {
 	CA *testca.CA
+	// Limits of the sidecars that are started from now on.
+	Limits limit.Limits
 
 	tb       testing.TB
 	mu       sync.Mutex
@@ -197,7 +200,7 @@ func (m *Mesh) Sidecar(service, workload string, app net.Addr, access *table.Acc
 	}
 	w.Tables.Store(&table.Table{Mesh: m.mesh, Inbound: in, Access: access})
 	m.mu.Unlock()
-	w.Inbound = inbound.New(inbound.Config{Tables: w.Tables, Identity: w.Identity, Emit: w.Records.Emit})
+	w.Inbound = inbound.New(inbound.Config{Tables: w.Tables, Identity: w.Identity, Emit: w.Records.Emit, Guard: limit.New(m.Limits)})
 	mesh, plain := Listen(m.tb), Listen(m.tb)
 	w.Mesh, w.Plain = mesh.Addr().String(), plain.Addr().String()
 	ep.MeshPort = netip.MustParseAddrPort(w.Mesh).Port()
@@ -229,6 +232,7 @@ func (m *Mesh) Client(account string) *Client {
 	c.Outbound = outbound.New(outbound.Config{
 		Tables: c.Tables, Identity: c.Identity, Health: health.NewRegistry(), Emit: c.Records.Emit, Hold: 100 * time.Millisecond,
 		Outside: c.Outside.dial, Resolve: c.Outside.resolve, WantAddress: func(netip.Addr) <-chan struct{} { return answered },
+		Guard: limit.New(m.Limits),
 	})
 	m.mu.Lock()
 	m.clients = append(m.clients, c)
