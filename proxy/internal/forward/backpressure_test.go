@@ -23,6 +23,7 @@ const held = 2*wire.Large + wire.Medium
 type single struct {
 	up       net.Conn
 	endpoint table.Endpoint
+	sweeper  *wire.Sweeper // nil: nothing is too slow
 }
 
 func (s *single) Admit(context.Context, *h1.Request, *flow.Record) error { return nil }
@@ -32,10 +33,10 @@ func (s *single) Target(context.Context, *h1.Request, []*table.Endpoint, *flow.R
 func (s *single) Settle(Outcome) {}
 func (s *single) Retry() bool    { return false }
 func (s *single) Get(context.Context, *table.Endpoint, bool) (*wire.Conn, error) {
-	return wire.New(s.up, nil), nil
+	return wire.New(s.up, s.sweeper), nil
 }
 func (s *single) Dial(context.Context, *table.Endpoint) (*wire.Conn, error) {
-	return wire.New(s.up, nil), nil
+	return wire.New(s.up, s.sweeper), nil
 }
 func (s *single) Put(c *wire.Conn) { c.Close() }
 
