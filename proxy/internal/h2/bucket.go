@@ -29,6 +29,9 @@ func (b *bucket) take() bool {
 	return true
 }
 
+// give puts n back, as far as there is room.
+func (b *bucket) give(n int) { b.tokens = min(b.burst, b.tokens+float64(n)) }
+
 // fresh says whether less than a tenth has been used of what may be used at once.
 func (b *bucket) fresh() bool { return b.tokens > b.burst*9/10 }
 

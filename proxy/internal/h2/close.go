@@ -14,6 +14,7 @@ var drainPing = [8]byte{'w', 'e', 'f', 't', 'd', 'r', 'n', 1}
 // request is not complete, NO_ERROR tells the client to stop. Under mu.
 func (c *conn) closeLocal(st *stream) {
 	st.localClosed, st.endPending = true, false
+	c.answered++
 	switch {
 	case st.remoteClosed:
 		c.remove(st)

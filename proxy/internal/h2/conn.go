@@ -66,6 +66,7 @@ type conn struct {
 	recvWindow int32
 	recvOwed   int32
 	held       int    // received, but not yet drained, over all streams
+	answered   int    // streams that were answered in full since the abuse bucket last heard of them
 	lastID     uint32 // highest stream that the client opened
 	resets     [32]uint32
 	resetNext  int

@@ -21,10 +21,20 @@ const (
 // over counts a limit that the peer has exceeded and is the error that ends the connection with ENHANCE_YOUR_CALM.
 func (c *conn) over(name limit.Name) error { return &calm{c.limits.guard.Refuse(name)} }
 
-// resetOnce counts a stream that the peer has reset, or made us reset. Reader only.
+// resetOnce counts a stream that the peer has reset, or made us reset. Each that came to its end makes up for one: who cancels some
+// of its calls is no attacker, however many calls it makes. Reader only.
 func (c *conn) resetOnce() error {
 	own := c.abuse.take()
-	if !own || !c.client && !c.limits.resets.take() && !c.abuse.fresh() {
+	shared := c.client || c.limits.resets.take() || c.abuse.fresh()
+	if own && shared {
+		return nil
+	}
+	c.mu.Lock()
+	n := c.answered
+	c.answered = 0
+	c.mu.Unlock()
+	c.abuse.give(n)
+	if n == 0 || !own && !c.abuse.take() {
 		return c.over(limit.Resets)
 	}
 	return nil

@@ -141,6 +141,26 @@ func TestRapidResetIsCutOff(t *testing.T) {
 	r.expectGoAway(http2.ErrCodeEnhanceYourCalm)
 }
 
+// A client that lets as many streams end as it cancels is never cut off: it may be one that hedges its requests.
+func TestCancellationsAmongCompleteRequests(t *testing.T) {
+	m := newOutbound(t, []*table.Endpoint{upstream(t, "a", func(_ int, r *raw) {
+		r.requests(func(id uint32, fields map[string]string, _ string) {
+			if fields[":path"] == "/answered" {
+				r.headers(id, true, ":status", "204")
+			}
+		})
+	})}, withGuard(limit.Limits{Resets: 1}))
+	r := dialRaw(t, m.addr)
+	for id := uint32(1); id < 400; id += 4 {
+		r.get(id, "/cancelled")
+		r.must(r.fr.WriteRSTStream(id, http2.ErrCodeCancel))
+		r.get(id+2, "/answered")
+		if got := r.response(id + 2); got.status != "204" {
+			t.Fatalf("stream %d: %+v", id+2, got)
+		}
+	}
+}
+
 func TestFloodsAreCutOff(t *testing.T) {
 	for name, flood := range map[string]func(*raw) error{
 		"empty data": func(r *raw) error { return r.fr.WriteData(1, false, nil) },
