@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -127,6 +128,9 @@ type live struct {
 	client  *wire.Conn
 	up      *wire.Conn
 	ended   flow.Reason // why somebody else has ended it; None: nobody has
+
+	waiting atomic.Int64 // since when only the response is awaited, in nanoseconds since 1970; 0: it is not
+	left    atomic.Bool  // the client left while it was
 }
 
 // Recheck ends every request and byte stream under way that permit does not allow any more. A byte stream has no request.
@@ -198,6 +202,8 @@ func (l *live) begin(req *h1.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.active, l.request = true, req
+	l.waiting.Store(0)
+	l.left.Store(false)
 }
 
 func (l *live) end() flow.Reason {
@@ -212,6 +218,7 @@ func (l *live) use(up *wire.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.up = up
+	l.waiting.Store(0)
 	if l.ended != flow.None && up != nil {
 		up.Abort()
 	}

@@ -152,6 +152,9 @@ func (x *exchange) bodyEnd(err error) error {
 
 // abort ends the client's connection so that it cannot take the response for a complete one.
 func (x *exchange) abort(err error) {
+	if x.live.left.Load() {
+		err = flow.Fail(flow.ClientGone, errLeft)
+	}
 	x.rec.Reason, x.rec.Err = flow.ReasonOf(err, flow.UpstreamReset), err
 	x.last = true
 	nc := x.client.NetConn()

@@ -18,6 +18,8 @@ type sender struct {
 	buffers    *wire.Budget
 	body       h1.Body
 	framing    h1.Framing
+	live       *live         // of the exchange
+	start      time.Time     // of the exchange
 	taken      atomic.Bool   // the client has given all; only the last write may be under way
 	ended      chan struct{} // closed at the end; the fields below may be read then
 	clientErr  error         // the client broke off, or sent what is no body
@@ -25,7 +27,10 @@ type sender struct {
 }
 
 func startSender(x *exchange) *sender {
-	s := &sender{client: x.client, up: x.up, pace: x.pace(), buffers: x.engine.cfg.Buffers, framing: x.req.Body, ended: make(chan struct{})}
+	s := &sender{
+		client: x.client, up: x.up, pace: x.pace(), buffers: x.engine.cfg.Buffers, framing: x.req.Body,
+		live: &x.live, start: x.rec.Start, ended: make(chan struct{}),
+	}
 	s.body.Reset(x.req.Body, x.req.Length)
 	go s.run()
 	return s
@@ -64,6 +69,7 @@ func (s *sender) run() {
 	}
 	s.pace.end(s.client)
 	s.client.Expect(0)
+	s.live.await(s.client, s.start)
 }
 
 // take decodes what is buffered and frames it anew, as much as fits, and one piece at least.

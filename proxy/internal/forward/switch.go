@@ -21,6 +21,7 @@ func (x *exchange) switched(target Target) bool {
 	x.rec.Status = x.resp.Status
 	head := h1.AppendResponse(nil, &x.resp, h1.ResponseEdit{Mesh: target.Mesh})
 	x.up.Discard(x.headLen)
+	x.live.attend()
 	if _, err := x.client.Write(head); err != nil {
 		x.rec.Reason, x.rec.Err = flow.ClientGone, err
 		return false

@@ -149,6 +149,9 @@ func (x *exchange) try(target Target, fresh bool) *failure {
 	if f == nil {
 		f = x.unseen(target)
 	}
+	if f != nil && x.live.left.Load() {
+		f = &failure{err: flow.Fail(flow.ClientGone, errLeft)}
+	}
 	if f != nil && f.inbound {
 		x.drop()
 		fault := flow.ReasonOf(f.err, flow.None) == flow.Connect
@@ -205,6 +208,7 @@ func (x *exchange) send() *failure {
 	exchange := x.up.Write
 	if x.whole {
 		exchange = x.up.Turn
+		x.live.await(x.client, x.rec.Start)
 	}
 	if n, err := exchange(x.out); err != nil {
 		return x.broken(err, n == 0)
@@ -289,7 +293,7 @@ func (x *exchange) release(complete, timed bool) {
 	if !x.senderDone() {
 		complete, x.last = false, true
 	}
-	if !complete || x.resp.Close || len(x.req.Upgrade) > 0 {
+	if !complete || x.resp.Close || len(x.req.Upgrade) > 0 || x.live.left.Load() {
 		x.drop()
 		return
 	}

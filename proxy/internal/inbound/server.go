@@ -151,6 +151,7 @@ func (s *Server) Inherit(ticketKey []byte) { s.tls.Inherit(ticketKey) }
 func (s *Server) Run(ctx context.Context) error {
 	var g lifecycle.Group
 	g.Add("deadlines", s.sweeper.Run)
+	g.Add("http1", s.engine.Run)
 	g.Add("http2", s.h2.Run)
 	g.Add("udp", s.packets.Run)
 	g.Add("follow", s.follow)

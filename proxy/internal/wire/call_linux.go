@@ -175,8 +175,8 @@ func raw(trap, fd uintptr, p []byte) (int, syscall.Errno) {
 }
 
 // peek looks at a socket: EAGAIN when it has nothing to tell.
-func peek(fd uintptr) syscall.Errno {
+func peek(fd uintptr) (int, syscall.Errno) {
 	var one [1]byte
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&one[0])), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-	return errno
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&one[0])), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
 }

@@ -8,9 +8,9 @@ import (
 )
 
 // peek looks at a socket: EAGAIN when it has nothing to tell.
-func peek(fd uintptr) syscall.Errno {
+func peek(fd uintptr) (int, syscall.Errno) {
 	var one [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	errno, _ := errors.AsType[syscall.Errno](err)
-	return errno
+	return n, errno
 }

@@ -13,3 +13,6 @@ func (c *Conn) Stale() bool { return c.buf != nil }
 func rawConn(net.Conn) syscall.RawConn { return nil }
 
 func readable(syscall.RawConn) bool { return false }
+
+// Left says whether the other end has left. Without a way to look, the next write tells.
+func (c *Conn) Left() (ended, broken bool) { return false, false }
