@@ -102,11 +102,23 @@ func (c *conn) closeIfDone() {
 
 // noteReset remembers that we reset a stream: frames of it may be under way. Under mu.
 func (c *conn) noteReset(id uint32) {
-	c.resets[c.resetNext] = id
-	c.resetNext = (c.resetNext + 1) % len(c.resets)
+	c.resets.note(id)
 }
 
-func (c *conn) wasReset(id uint32) bool { return slices.Contains(c.resets[:], id) }
+func (c *conn) wasReset(id uint32) bool { return c.resets.has(id) }
+
+// recent remembers the last streams of some kind.
+type recent struct {
+	ids  [32]uint32
+	next int
+}
+
+func (r *recent) note(id uint32) {
+	r.ids[r.next] = id
+	r.next = (r.next + 1) % len(r.ids)
+}
+
+func (r *recent) has(id uint32) bool { return slices.Contains(r.ids[:], id) }
 
 // drain begins a graceful end: the client is told to open no more streams, may still open those that are under way, and
 // then is told the last one that counts.

@@ -68,17 +68,17 @@ type conn struct {
 	held       int    // received, but not yet drained, over all streams
 	answered   int    // streams that were answered in full since the abuse bucket last heard of them
 	lastID     uint32 // highest stream that the client opened
-	resets     [32]uint32
-	resetNext  int
-	closing    bool  // close once out is written
-	closed     bool  // nothing more is written
-	err        error // why
+	resets     recent // streams that we reset: frames of them may be under way
+	closing    bool   // close once out is written
+	closed     bool   // nothing more is written
+	err        error  // why
 	done       chan struct{}
 
 	// client side
 	reserved  int
 	maxActive int
-	away      bool // takes no new streams
+	ended     recent // streams that the endpoint ended: it sends nothing more on them
+	away      bool   // takes no new streams
 	born      time.Time
 	idleSince time.Time
 	// server side

@@ -1,6 +1,7 @@
 package h2_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -176,6 +177,51 @@ func TestFloodsAreCutOff(t *testing.T) {
 				}
 			}
 			r.expectGoAway(http2.ErrCodeEnhanceYourCalm)
+		})
+	}
+}
+
+// What an endpoint sends on a stream that it has ended itself is no latecomer: it has lost count of its streams.
+func TestFramesBehindTheEnd(t *testing.T) {
+	for name, send := range map[string]func(*raw) error{
+		"data behind the end": func(r *raw) error {
+			r.headers(1, true, ":status", "204")
+			return r.fr.WriteData(1, true, []byte("x"))
+		},
+		"headers behind the end": func(r *raw) error {
+			r.headers(1, true, ":status", "204")
+			return r.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.encode(":status", "204"), EndStream: true, EndHeaders: true})
+		},
+		"data behind a reset": func(r *raw) error {
+			return errors.Join(r.fr.WriteRSTStream(1, http2.ErrCodeInternal), r.fr.WriteData(1, true, []byte("x")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code := make(chan http2.ErrCode, 1)
+			m := newOutbound(t, []*table.Endpoint{upstream(t, "a", func(n int, r *raw) {
+				if n > 0 { // a reset may be retried
+					return
+				}
+				if _, ok := r.next().(*http2.MetaHeadersFrame); !ok || send(r) != nil {
+					close(code)
+					return
+				}
+				for {
+					switch f := r.next().(type) {
+					case *http2.GoAwayFrame:
+						code <- f.ErrCode
+						return
+					case nil:
+						close(code)
+						return
+					}
+				}
+			})})
+			r := dialRaw(t, m.addr)
+			r.get(1, "/")
+			if got, ok := <-code; !ok || got != http2.ErrCodeStreamClosed {
+				t.Errorf("GOAWAY %v %v", got, ok)
+			}
 		})
 	}
 }

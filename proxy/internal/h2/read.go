@@ -126,6 +126,8 @@ func (c *conn) receive(id uint32, length int32, data int, end bool) (*stream, er
 	switch {
 	case st == nil && c.idle(id):
 		return nil, http2.ConnectionError(http2.ErrCodeProtocol)
+	case st == nil && c.client && c.ended.has(id):
+		return nil, http2.ConnectionError(http2.ErrCodeStreamClosed)
 	case st == nil && (c.client || c.wasReset(id)):
 		return nil, nil
 	case st == nil, st.remoteClosed:
@@ -149,6 +151,7 @@ func (c *conn) finished(st *stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if st.localClosed && st.remoteClosed {
+		c.ended.note(st.id)
 		c.remove(st)
 	}
 }
@@ -171,6 +174,9 @@ func (c *conn) find(id uint32) (st *stream, remoteClosed bool) {
 func (c *conn) onReset(f *http2.RSTStreamFrame) error {
 	c.mu.Lock()
 	st, idle := c.streams[f.StreamID], c.idle(f.StreamID)
+	if st != nil {
+		c.ended.note(f.StreamID)
+	}
 	c.mu.Unlock()
 	if idle {
 		return http2.ConnectionError(http2.ErrCodeProtocol)

@@ -89,6 +89,9 @@ func (r clientRole) headers(id uint32, b *block) error {
 		if c.idle(id) {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
+		if c.ended.has(id) {
+			return http2.ConnectionError(http2.ErrCodeStreamClosed)
+		}
 		return nil
 	}
 	if closed {
