@@ -11,8 +11,8 @@ import (
 	"github.com/weft-mesh/weft/internal/control"
 )
 
-// answering is a sidecar that answers one request to upgrade, and remembers it.
-func answering(t *testing.T, dir, problem string) *control.Message {
+// answering is a sidecar that answers one request to upgrade, and passes it on.
+func answering(t *testing.T, dir, problem string) <-chan control.Message {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -21,7 +21,7 @@ func answering(t *testing.T, dir, problem string) *control.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got control.Message
+	asked := make(chan control.Message, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		conn, err := l.Accept()
@@ -29,14 +29,15 @@ func answering(t *testing.T, dir, problem string) *control.Message {
 			return
 		}
 		defer conn.Close()
-		got, _, _ = conn.Receive(t.Context())
+		m, _, _ := conn.Receive(t.Context())
+		asked <- m
 		_ = conn.Send(control.Message{Kind: control.Upgraded, PID: 7, Version: "v2", Error: problem})
 	})
 	t.Cleanup(func() {
 		l.Close()
 		wg.Wait()
 	})
-	return &got
+	return asked
 }
 
 func TestUpgradeOfSidecars(t *testing.T) {
@@ -70,9 +71,12 @@ func TestUpgradeOfSidecars(t *testing.T) {
 	if code, out := run(); code != exitError || !containsAll(out, []string{"default.a-1: upgraded to process 7, version v2", "default.b-1: not upgraded: it does not like it"}) {
 		t.Errorf("all: code %d, %s", code, out)
 	}
-	got := answering(t, dir("shop.a-1"), "")
-	if code, out := run("shop/a-1", "--binary", "x"); code != exitOK || !filepath.IsAbs(got.Binary) {
-		t.Errorf("one: code %d, %s, asked for %q", code, out, got.Binary)
+	asked := answering(t, dir("shop.a-1"), "")
+	if code, out := run("shop/a-1", "--binary", "x"); code != exitOK {
+		t.Fatalf("one: code %d, %s", code, out)
+	}
+	if m := <-asked; m.Kind != control.Upgrade || !filepath.IsAbs(m.Binary) {
+		t.Errorf("one: asked for %+v", m)
 	}
 }
 
