@@ -52,7 +52,7 @@ func (s *sidecar) succeed(ctx context.Context) error {
 		case err := <-word:
 			return fmt.Errorf("the old process has changed its mind: %w", err)
 		case <-ctx.Done():
-			<-word
+			<-word //nolint:errcheck // what came after the end tells nothing
 			return nil
 		}
 	}

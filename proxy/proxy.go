@@ -235,7 +235,7 @@ func (s *sidecar) run(ctx context.Context) error {
 
 func (s *sidecar) admin() *admin.Server {
 	return admin.New(s.listeners.admin, admin.Deps{
-		Started: s.started, Ready: s.ready, Metrics: s.recorder.Metrics(s.health), Dump: s.dump,
+		Started: s.started, Ready: s.ready, Metrics: s.recorder.Metrics(s.health), Dump: s.dump, Flows: s.flows,
 		Deregister: s.registrar.Deregister, Log: s.log.Named("admin"),
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft-mesh/weft/internal/buildinfo"
 	"github.com/weft-mesh/weft/proxy/internal/admin"
+	"github.com/weft-mesh/weft/proxy/internal/flow"
 	"github.com/weft-mesh/weft/proxy/internal/identity"
 	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/observe"
@@ -113,6 +114,9 @@ func (s *sidecar) health() observe.Health {
 	}
 	return h
 }
+
+// flows are what is under way in both directions.
+func (s *sidecar) flows() []flow.Live { return append(s.traffic.in.Flows(), s.traffic.out.Flows()...) }
 
 func handshakes(c *identity.Counters) map[string]uint64 {
 	return map[string]uint64{"full": c.Full.Load(), "resumed": c.Resumed.Load(), "failed": c.Failed.Load()}

@@ -96,7 +96,7 @@ func (u *succession) accept(life, ctx context.Context) error {
 			return err
 		}
 		u.conversations.Go(func() {
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			u.converse(life, conn)
 		})
 	}

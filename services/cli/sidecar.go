@@ -124,7 +124,7 @@ func upgradeSidecar(ctx context.Context, dir, binary string) (control.Message, e
 	if err != nil {
 		return control.Message{}, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := conn.Send(control.Message{Kind: control.Upgrade, Binary: binary}); err != nil {
 		return control.Message{}, err
 	}

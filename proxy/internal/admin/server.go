@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	typepb "github.com/weft-mesh/weft/gen/weft/type/v1alpha1"
+	"github.com/weft-mesh/weft/proxy/internal/flow"
 )
 
 const (
@@ -32,6 +33,8 @@ type Deps struct {
 	Metrics http.Handler
 	// Dump says what is held.
 	Dump func() Dump
+	// Flows are what is under way.
+	Flows func() []flow.Live
 	// Deregister takes the workload out of the catalogue.
 	Deregister func(context.Context) (*typepb.SourceRevision, error)
 	// Log of this package.
@@ -74,6 +77,7 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /metrics", s.deps.Metrics)
 	mux.HandleFunc("GET /config_dump", s.dump)
 	mux.HandleFunc("POST /deregister", s.deregister)
+	mux.HandleFunc("GET /debug/flows", s.flows)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

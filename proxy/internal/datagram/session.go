@@ -28,6 +28,7 @@ type Session struct {
 	queue   *queue
 	reverse bool // the peer is the client's sidecar: what is pushed comes from the server
 	cancel  context.CancelFunc
+	begun   time.Time
 
 	seen    atomic.Int64 // when a datagram passed last, nanoseconds since 1970 by the owner's clock
 	sending atomic.Int64 // since when a Send lasts; 0: none does
@@ -39,6 +40,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	peer     Peer
+	service  string
 	endpoint string // where the peer is
 	mesh     bool   // the peer is another sidecar
 	reason   flow.Reason
@@ -104,7 +106,7 @@ func (s *Session) attach(peer Peer, rec *flow.Record) bool {
 	if s.over.Load() {
 		return false
 	}
-	s.peer, s.mesh = peer, rec.MTLS
+	s.peer, s.mesh, s.service = peer, rec.MTLS, rec.Service
 	if rec.Endpoint != nil {
 		s.endpoint = rec.Endpoint.Key
 	}

@@ -102,7 +102,7 @@ func (x *Sessions) Begin(ctx context.Context, client Client, reverse bool) (cont
 	case len(x.all) >= x.cfg.Max:
 		return nil, nil, flow.Fail(flow.Overload, fmt.Errorf("%w: %d", errMany, len(x.all)))
 	}
-	s := &Session{Client: client, owner: x, queue: newQueue(&x.memory), reverse: reverse}
+	s := &Session{Client: client, owner: x, queue: newQueue(&x.memory), reverse: reverse, begun: time.Now()}
 	s.seen.Store(x.now.Load())
 	ctx, s.cancel = context.WithCancel(ctx)
 	context.AfterFunc(ctx, func() { s.end(flow.Draining, context.Cause(ctx)) }) // without effect when it has ended otherwise
@@ -130,4 +130,36 @@ func (x *Sessions) list() []*Session {
 		list = append(list, s)
 	}
 	return list
+}
+
+// Flows are the sessions, in no order.
+func (x *Sessions) Flows() []flow.Live {
+	var out []flow.Live
+	for _, s := range x.list() {
+		out = append(out, s.look())
+	}
+	return out
+}
+
+func (s *Session) look() flow.Live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sent, received := &s.pushed, &s.delivered
+	if s.reverse {
+		sent, received = received, sent
+	}
+	v := flow.Live{
+		Direction: s.owner.cfg.Direction, Protocol: flow.UDP, Stage: flow.Connecting, Since: s.begun, Service: s.service,
+		Endpoint: s.endpoint, Sent: sent.bytes.Load(), Received: received.bytes.Load(),
+	}
+	if s.From.IsValid() {
+		v.Client = s.From.String()
+	}
+	if !s.Peer.IsZero() {
+		v.Peer = s.Peer.String()
+	}
+	if s.peer != nil {
+		v.Stage = flow.Streaming
+	}
+	return v
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -118,21 +117,6 @@ func New(cfg Config) *Engine {
 	return &Engine{cfg: cfg, lives: map[*live]struct{}{}}
 }
 
-// live is what is under way on one client connection, as other goroutines may see it.
-type live struct {
-	peer spiffeid.ID
-
-	mu      sync.Mutex
-	active  bool
-	request *h1.Request // nil: a byte stream
-	client  *wire.Conn
-	up      *wire.Conn
-	ended   flow.Reason // why somebody else has ended it; None: nobody has
-
-	waiting atomic.Int64 // since when only the response is awaited, in nanoseconds since 1970; 0: it is not
-	left    atomic.Bool  // the client left while it was
-}
-
 // Recheck ends every request and byte stream under way that permit does not allow any more. A byte stream has no request.
 func (e *Engine) Recheck(permit func(peer spiffeid.ID, req flow.Request) bool) {
 	for _, l := range e.all() {
@@ -197,11 +181,11 @@ func (l *live) cut(reason flow.Reason) {
 	}
 }
 
-// begin makes a request visible; end hides it and says why somebody has ended it meanwhile, if somebody has.
-func (l *live) begin(req *h1.Request) {
+// begin makes a request, of rec, visible; end hides it and says why somebody has ended it meanwhile, if somebody has.
+func (l *live) begin(req *h1.Request, rec *flow.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.active, l.request = true, req
+	l.active, l.request, l.since, l.service = true, req, rec.Start, rec.Service
 	l.waiting.Store(0)
 	l.left.Store(false)
 }
@@ -209,16 +193,19 @@ func (l *live) begin(req *h1.Request) {
 func (l *live) end() flow.Reason {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.active, l.request, l.up = false, nil, nil
+	l.active, l.request, l.up, l.endpoint, l.since = false, nil, nil, "", time.Now()
 	return l.ended
 }
 
-// use makes the upstream connection of the current try visible; nil hides it before it is given back or closed.
-func (l *live) use(up *wire.Conn) {
+// use makes the upstream connection of the current try, to an endpoint, visible; nil hides it before it is given back or closed.
+func (l *live) use(up *wire.Conn, ep *table.Endpoint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.up = up
 	l.waiting.Store(0)
+	if ep != nil {
+		l.endpoint = ep.Key
+	}
 	if l.ended != flow.None && up != nil {
 		up.Abort()
 	}

@@ -25,7 +25,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case now := <-ticker.C:
 			waiting = e.waiting(waiting[:0], now.Add(-lookEvery).UnixNano())
 			for i, l := range waiting {
-				l.look()
+				l.passOn()
 				waiting[i] = nil
 			}
 		}
@@ -51,9 +51,9 @@ func (l *live) await(client *wire.Conn, start time.Time) {
 	}
 }
 
-// look passes on what a client has said by leaving. One that only ended its own direction may still want the response: upstream is
+// passOn tells upstream what a client has said by leaving. One that only ended its own direction may still want the response: upstream is
 // told the same, and does with it what it would do without us. A broken connection ends the exchange.
-func (l *live) look() {
+func (l *live) passOn() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.up == nil || l.left.Load() || l.waiting.Load() == 0 {
@@ -65,8 +65,8 @@ func (l *live) look() {
 		l.up.Abort()
 	case ended:
 		l.left.Store(true)
-		// A write that upstream does not take would hold it up. Where it fails, reading from upstream does too.
-		go l.up.CloseWrite()
+		up := l.up
+		go func() { _ = up.CloseWrite() }() // a write that upstream does not take would hold it up; where it fails, reading does too
 	}
 }
 

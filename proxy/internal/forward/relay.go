@@ -14,6 +14,7 @@ import (
 // passed on as such; an error ends both.
 type relay struct {
 	client, up *wire.Conn
+	live       *live
 	idle       time.Duration
 	progress   flow.Progress // nil: nobody wants to know before the end
 
@@ -102,12 +103,13 @@ func (r *relay) moved(dst *wire.Conn, n int) int64 {
 
 // count tells how many bytes went to dst.
 func (r *relay) count(dst *wire.Conn, n int64) {
-	switch {
-	case r.progress == nil:
-	case dst == r.up:
-		r.progress(n, 0)
-	default:
-		r.progress(0, n)
+	counter, sent, received := &r.live.received, int64(0), n
+	if dst == r.up {
+		counter, sent, received = &r.live.sent, n, 0
+	}
+	counter.Add(n)
+	if r.progress != nil {
+		r.progress(sent, received)
 	}
 }
 

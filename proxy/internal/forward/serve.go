@@ -51,7 +51,7 @@ type exchange struct {
 // Serve answers requests on a client's connection until it ends; it closes conn. Records begin as copies of base.
 func (e *Engine) Serve(ctx context.Context, session Session, conn *wire.Conn, decider Decider, base flow.Record) {
 	x := &exchange{engine: e, ctx: ctx, session: session, decider: decider, client: conn, base: base}
-	x.live.peer, x.live.client = base.Peer, conn
+	x.live.peer, x.live.client, x.live.since = base.Peer, conn, base.Start
 	x.req.Limit(e.cfg.Guard.HeadFields, e.cfg.Guard.TargetBytes)
 	x.resp.Limit(e.cfg.Guard.HeadFields)
 	e.add(&x.live)
@@ -98,7 +98,7 @@ func (x *exchange) serve() (again bool) {
 	x.client.Arm(x.engine.cfg.StreamIdle)
 	x.identify()
 	x.last = x.req.Close
-	x.live.begin(&x.req)
+	x.live.begin(&x.req, &x.rec)
 	x.request()
 	if ended := x.live.end(); ended != flow.None {
 		x.rec.Reason, x.last = ended, true

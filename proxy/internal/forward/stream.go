@@ -14,12 +14,12 @@ func (e *Engine) Stream(client, up *wire.Conn, rec *flow.Record, permit func() b
 	l := &live{peer: rec.Peer, client: client}
 	e.add(l)
 	defer e.remove(l)
-	l.begin(nil)
-	l.use(up)
+	l.begin(nil, rec)
+	l.use(up, rec.Endpoint)
 	if permit != nil && !permit() {
 		l.deny()
 	}
-	r := relay{client: client, up: up, idle: e.cfg.StreamIdle}
+	r := relay{client: client, up: up, live: l, idle: e.cfg.StreamIdle}
 	if e.cfg.Open != nil {
 		r.progress = e.cfg.Open(rec)
 		rec.Opened = true

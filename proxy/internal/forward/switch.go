@@ -31,7 +31,7 @@ func (x *exchange) switched(target Target) bool {
 	x.outBuf.Release()
 	x.outBuf, x.out = nil, nil
 	x.rec.Switched = max(time.Since(x.rec.Start), 1)
-	r := relay{client: x.client, up: x.up, idle: x.engine.cfg.StreamIdle}
+	r := relay{client: x.client, up: x.up, live: &x.live, idle: x.engine.cfg.StreamIdle}
 	if x.engine.cfg.Open != nil {
 		r.progress = x.engine.cfg.Open(&x.rec)
 		x.rec.Opened = true

@@ -135,7 +135,7 @@ func (x *exchange) try(target Target, fresh bool) *failure {
 	// A handshake is paid once for many requests: counted in, it would keep later ones away from an endpoint as good as any.
 	begin := time.Now()
 	x.up = up
-	x.live.use(up)
+	x.live.use(up, x.rec.Endpoint)
 	up.Arm(x.engine.cfg.StreamIdle)
 	timed := x.deadline(target, true)
 	if !timed.IsZero() {
@@ -280,7 +280,7 @@ func (x *exchange) invalid(err error) *failure {
 
 // drop closes the upstream connection of a try that failed.
 func (x *exchange) drop() {
-	x.live.use(nil)
+	x.live.use(nil, nil)
 	x.up.Abort()
 	x.stopSender()
 	x.up.Close()
@@ -289,7 +289,7 @@ func (x *exchange) drop() {
 
 // release ends a try that was answered: the connection is kept only if both sides are done with the exchange.
 func (x *exchange) release(complete, timed bool) {
-	x.live.use(nil)
+	x.live.use(nil, nil)
 	if !x.senderDone() {
 		complete, x.last = false, true
 	}

@@ -234,6 +234,30 @@ func (x *exchange) deny() {
 	x.down.conn.kick()
 }
 
+// look is the exchange as somebody who looks in sees it; false: it is over.
+func (x *exchange) look() (v flow.Live, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := &x.rec
+	v = flow.Live{
+		Direction: r.Direction, Protocol: r.Protocol, Stage: flow.Connecting, Since: r.Start, Client: x.down.conn.nc.RemoteAddr().String(),
+		Service: r.Service, Request: string(x.req.Method()) + " " + string(x.req.Authority()), Sent: r.BytesSent, Received: r.BytesReceived,
+	}
+	if !r.Peer.IsZero() {
+		v.Peer = r.Peer.String()
+	}
+	if r.Endpoint != nil {
+		v.Endpoint = r.Endpoint.Key
+	}
+	switch {
+	case x.responded:
+		v.Stage = flow.Answering
+	case x.up != nil:
+		v.Stage = flow.Waiting
+	}
+	return v, !x.done
+}
+
 // cut ends a stream because the process ends.
 func (x *exchange) cut() {
 	x.mu.Lock()

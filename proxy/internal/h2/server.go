@@ -242,7 +242,9 @@ func (s *Server) each(f func(*exchange)) {
 	for c := range s.conns {
 		c.mu.Lock()
 		for _, st := range c.streams {
-			all = append(all, st.x)
+			if st.x != nil {
+				all = append(all, st.x)
+			}
 		}
 		c.mu.Unlock()
 	}
@@ -250,6 +252,17 @@ func (s *Server) each(f func(*exchange)) {
 	for _, x := range all {
 		f(x)
 	}
+}
+
+// Flows are the streams under way, in no order.
+func (s *Server) Flows() []flow.Live {
+	var out []flow.Live
+	s.each(func(x *exchange) {
+		if v, ok := x.look(); ok {
+			out = append(out, v)
+		}
+	})
+	return out
 }
 
 func (s *Server) newExchange(at *Downstream, bodyDone bool) *exchange {

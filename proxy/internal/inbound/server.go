@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -182,6 +183,11 @@ func (s *Server) ServeCaptured(ctx context.Context, ln net.Listener, original fu
 		}
 		s.servePlaintext(ctx, session, dst.Port())
 	})
+}
+
+// Flows are what is under way, in no order.
+func (s *Server) Flows() []flow.Live {
+	return slices.Concat(s.engine.Flows(), s.h2.Flows(), s.packets.Flows())
 }
 
 // Drain stops accepting and waits until what is under way has ended. When ctx ends first, the rest is cut.

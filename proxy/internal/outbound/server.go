@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -190,6 +191,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, up Upstream) error 
 	p := &port{Upstream: up}
 	defer s.own.add(ln.Addr())()
 	return s.loop.Serve(ctx, ln, func(ctx context.Context, session *listener.Session) { s.serve(ctx, session, p) })
+}
+
+// Flows are what is under way, in no order.
+func (s *Server) Flows() []flow.Live {
+	return slices.Concat(s.engine.Flows(), s.h2.Flows(), s.packets.Flows())
 }
 
 // Drain stops accepting and waits until what is under way has ended. When ctx ends first, the rest is cut.

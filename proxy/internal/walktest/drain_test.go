@@ -35,7 +35,7 @@ func never(t *testing.T) net.Addr {
 }
 
 // TestWhatADrainCutsHasItsReason: a deadline that has come ends requests, streams and connections that are under way, on
-// either side, and the records of both say draining where the cut was made.
+// either side, and the record of the side that cuts says draining. Both sides show them while they are under way.
 func TestWhatADrainCutsHasItsReason(t *testing.T) {
 	over := func(t *testing.T) context.Context {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -78,10 +78,11 @@ func TestWhatADrainCutsHasItsReason(t *testing.T) {
 		protocol table.Protocol
 		app      func(t *testing.T) net.Addr
 		begin    func(t *testing.T, addr string)
+		stage    string
 	}{
-		{"http1", table.HTTP, never, http1},
-		{"tcp", table.TCP, func(t *testing.T) net.Addr { return program(t, greet) }, tcp},
-		{"grpc", table.GRPC, func(t *testing.T) net.Addr { return grpcServer(t, "a") }, call},
+		{"http1", table.HTTP, never, http1, flow.Waiting},
+		{"tcp", table.TCP, func(t *testing.T) net.Addr { return program(t, greet) }, tcp, flow.Streaming},
+		{"grpc", table.GRPC, func(t *testing.T) net.Addr { return grpcServer(t, "a") }, call, flow.Answering},
 	} {
 		for _, side := range []string{"inbound", "outbound"} {
 			t.Run(tc.name+" "+side, func(t *testing.T) {
@@ -91,6 +92,11 @@ func TestWhatADrainCutsHasItsReason(t *testing.T) {
 				c := m.Client("shop")
 				t.Cleanup(func() { _ = w.Inbound.Drain(over(t)) }) // the program of http1 never ends by itself
 				tc.begin(t, c.Upstream("web"))
+				for _, flows := range [][]flow.Live{w.Inbound.Flows(), c.Outbound.Flows()} {
+					if len(flows) != 1 || flows[0].Stage != tc.stage || flows[0].Endpoint == "" || flows[0].Client == "" || flows[0].Since.IsZero() {
+						t.Errorf("under way: want one that is %s, got %+v", tc.stage, flows)
+					}
+				}
 				drain, records := w.Inbound.Drain, w.Records
 				if side == "outbound" {
 					drain, records = c.Outbound.Drain, c.Records
