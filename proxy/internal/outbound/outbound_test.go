@@ -170,7 +170,7 @@ func TestDrainGivesUpInTime(t *testing.T) {
 	defer other.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := c.Outbound.Drain(ctx); err == nil || !strings.Contains(err.Error(), "1 connections cut") {
+	if err := c.Outbound.Drain(ctx); err == nil || !strings.Contains(err.Error(), "1 requests, streams and sessions cut") {
 		t.Errorf("got %v", err)
 	}
 }
