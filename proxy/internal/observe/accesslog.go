@@ -15,7 +15,7 @@ const queueSize = 1024
 
 // AccessLog writes one JSON line for each sampled record. Lines that its reader is too slow for are dropped and counted.
 type AccessLog struct {
-	out     io.Writer
+	out     whole
 	every   uint64
 	queue   chan line
 	seen    atomic.Uint64
@@ -55,7 +55,7 @@ type counts struct {
 
 // NewAccessLog writes every n-th record to out.
 func NewAccessLog(out io.Writer, n int) *AccessLog {
-	return &AccessLog{out: out, every: uint64(max(n, 1)), queue: make(chan line, queueSize)}
+	return &AccessLog{out: whole{out: out}, every: uint64(max(n, 1)), queue: make(chan line, queueSize)}
 }
 
 func (a *AccessLog) record(rec *flow.Record) {
@@ -117,7 +117,7 @@ func directionName(d flow.Direction) string {
 
 // Run writes until ctx ends, and then what is queued. A log that cannot be written does not stop the sidecar.
 func (a *AccessLog) Run(ctx context.Context) error {
-	enc := json.NewEncoder(a.out)
+	enc := json.NewEncoder(&a.out)
 	enc.SetEscapeHTML(false)
 	write := func(l line) {
 		if enc.Encode(l) != nil {
@@ -139,4 +139,23 @@ func (a *AccessLog) Run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// whole keeps lines whole where one was written in part only: the next one begins on a line of its own.
+type whole struct {
+	out    io.Writer
+	broken bool
+}
+
+// Write writes one line.
+func (w *whole) Write(line []byte) (int, error) {
+	if w.broken {
+		if _, err := w.out.Write([]byte{'\n'}); err != nil {
+			return 0, err
+		}
+		w.broken = false
+	}
+	n, err := w.out.Write(line)
+	w.broken = n > 0 && n < len(line)
+	return n, err
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"sync"
 	"testing"
 
 	"github.com/weft-mesh/weft/proxy/internal/flow"
@@ -14,21 +15,20 @@ import (
 func program(t *testing.T, serve func(net.Conn)) net.Addr {
 	t.Helper()
 	ln := Listen(t)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var running sync.WaitGroup
+	running.Go(func() {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
+			running.Go(func() {
 				defer c.Close()
 				serve(c)
-			}()
+			})
 		}
-	}()
-	t.Cleanup(func() { ln.Close(); <-done })
+	})
+	t.Cleanup(func() { ln.Close(); running.Wait() })
 	return ln.Addr()
 }
 

@@ -11,15 +11,16 @@ import (
 
 // walk is one way from a client's program to another program.
 type walk struct {
-	mesh    *Mesh
-	to      *Workload // the sidecar at the far end; nil without one
-	addr    string    // where the client's program calls
-	mtls    bool
-	records *Records                    // of the first sidecar on the way
-	drain   func(context.Context) error // of that one
-	dialled func() uint64               // how many connections that one has made by HTTP/1.1; nil: it does not say
-	hop     string                      // its name in weft-error
-	host    string                      // what it calls a program whose client names no host
+	mesh     *Mesh
+	to       *Workload // the sidecar at the far end; nil without one
+	addr     string    // where the client's program calls
+	mtls     bool
+	records  *Records                    // of the first sidecar on the way
+	drain    func(context.Context) error // of that one
+	dialled  func() uint64               // how many connections that one has made by HTTP/1.1; nil: it does not say
+	buffered func() int64                // what that one holds in buffers
+	hop      string                      // its name in weft-error
+	host     string                      // what it calls a program whose client names no host
 }
 
 // walks runs a test over every way to app: by the outbound sidecar alone, by the plaintext port of the inbound sidecar alone, and
@@ -35,7 +36,7 @@ func walks(t *testing.T, protocol table.Protocol, app func(*testing.T) net.Addr,
 		m := New(t)
 		m.Service("web", protocol)
 		to := m.Workload("web", "web-1", app(t), &table.Access{Open: true})
-		test(t, &walk{mesh: m, to: to, addr: to.Plain, records: to.Records, drain: to.Inbound.Drain, hop: "inbound", host: "localhost"})
+		test(t, &walk{mesh: m, to: to, addr: to.Plain, records: to.Records, drain: to.Inbound.Drain, buffered: to.Inbound.Buffered, hop: "inbound", host: "localhost"})
 	})
 	t.Run("mTLS pair", func(t *testing.T) {
 		m := New(t)
@@ -49,7 +50,7 @@ func (m *Mesh) walkFrom(account string, to *Workload) *walk {
 	c := m.Client(account)
 	return &walk{
 		mesh: m, to: to, addr: c.Upstream("web"), mtls: to != nil, records: c.Records, drain: c.Outbound.Drain,
-		dialled: c.Outbound.Connections().Dialled.Load, hop: "outbound", host: "web.default",
+		buffered: c.Outbound.Buffered, dialled: c.Outbound.Connections().Dialled.Load, hop: "outbound", host: "web.default",
 	}
 }
 
