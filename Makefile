@@ -12,13 +12,13 @@ GO          := go
 # Tests on several hosts that are run once more with captured programs: those that can tell a difference, and do not take long.
 CAPTURED     = TestE1_E3|TestC7_C16|TestD3
 # The packages whose tests need no built binaries, and those that drive them; e2e are those that need root or much time.
-UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch|hosts|chaos)$$')
+UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch|hosts|chaos|conformance)$$')
 # The packages that make system calls of their own where the race detector is not on (docs/adr/0015-turns.md).
 FAST         = $(addprefix ./proxy/internal/,wire identity pool forward walktest)
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X github.com/weft-mesh/weft/internal/buildinfo.version=$(VERSION)
 
-.PHONY: help build demo test check e2e lint gen gen-check breaking tidy arch scripts bench fuzz clean
+.PHONY: help build demo test check e2e lint gen gen-check breaking tidy arch scripts conformance bench fuzz soak clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,17 +38,26 @@ $(BIN)/weft-bench: build
 demo: $(BIN)/weft-shop $(BIN)/weft-demo ## Show the mesh at work: a shop, a canary, a refusal, an outage. DEMO_FOR=60s ends by itself.
 	@$(BIN)/weft-demo -rate $(RATE) $(if $(DEMO_FOR),-for $(DEMO_FOR))
 
-test: arch ## Unit and script tests with the race detector; does all its own set-up, needs no root.
+test: arch ## Unit tests with the race detector, script and conformance tests; does all its own set-up, needs no root.
 	@$(GO) vet $(UNIT)
 	@$(GO) test -race $(UNIT)
 	@$(GO) test $(FAST)
-	@$(MAKE) --no-print-directory scripts
+	@$(MAKE) --no-print-directory scripts conformance
 
 $(BIN)/etcd: ; @$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $@ go.etcd.io/etcd/server/v3
 
 scripts: $(BIN)/weft-shop $(BIN)/weft-echo $(BIN)/weft-bench $(BIN)/etcd ## Script tests: the real binaries, all in one process and one process each, with real programs.
 	@clients=$$(integration/tools/clients.sh) || [ $$? = 3 ]; \
 	WEFT_CLIENTS=$$clients WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" WEFT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 20m ./integration/scripts
+
+INTEROP = WEFT_INTEROP=$$(integration/tools/interop.sh) WEFT_BIN=$(CURDIR)/$(BIN)
+
+conformance: build ## Suites and programs of others through the real sidecars: h2spec, gRPC interop and stress, WebSocket libraries, gRPC-Web.
+	@$(GO) vet ./integration/conformance
+	@$(INTEROP) $(GO) test -count=1 -timeout 10m ./integration/conformance
+
+soak: build ## gRPC's stress client through a pair of sidecars for ten minutes. By hand.
+	@$(INTEROP) $(GO) test -count=1 -timeout 20m -v ./integration/conformance -run TestR8_GRPCStress/mtls_strict -stress 10m
 
 check: ## A quick look for every save: vet and the unit tests of what changed, without the race detector.
 	@$(GO) vet $(UNIT)
