@@ -22,9 +22,10 @@ const (
 
 // inheritance is what the process that had this sidecar's place has handed over.
 type inheritance struct {
-	conn  *control.Conn
-	files map[string]*os.File // what is not used yet, by name
-	keys  []byte              // of session tickets
+	conn       *control.Conn
+	files      map[string]*os.File // what is not used yet, by name
+	keys       []byte              // of session tickets
+	registered bool                // the workload is in the catalogue
 }
 
 // takeOver asks the process that has a state directory for everything. It goes on serving until it is told that this one does.
@@ -53,7 +54,7 @@ func takeOver(ctx context.Context, path string) (_ *inheritance, err error) {
 		case err != nil:
 			return nil, err
 		case m.Kind == control.Offered:
-			in.keys = m.Keys
+			in.keys, in.registered = m.Keys, m.Registered
 			if in.files[lockName] == nil {
 				return nil, errors.New("the lock of the state directory is missing")
 			}

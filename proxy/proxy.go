@@ -195,8 +195,11 @@ func (s *sidecar) data() error {
 	if len(s.cfg.Services) > 0 && s.cfg.datagrams() {
 		probes = append(probes, register.Probe{Port: s.cfg.AppPort, Ready: bound(s.space)})
 	}
-	s.registrar = register.New(register.Config{Workload: workload, Probes: probes, Held: s.from != nil}, discovery, s.log.Named("register"))
+	s.registrar = register.New(register.Config{Workload: workload, Probes: probes, Held: s.from != nil && s.from.registered}, discovery, s.log.Named("register"))
 	s.traffic = newTraffic(s)
+	if s.from != nil {
+		s.traffic.in.Inherit(s.from.keys)
+	}
 	s.succession = newSuccession(s)
 	if c := s.cfg.Capture; c.HostsFile != "" {
 		s.names = names.New(names.Config{Path: c.HostsFile, Base: c.HostsBase, Namespace: s.cfg.Namespace, Tables: s.tables}, s.log.Named("names"))

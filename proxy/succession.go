@@ -264,5 +264,7 @@ func (u *succession) offer(conn *control.Conn) error {
 	if err := conn.SendFile(control.Message{Kind: control.Socket, Name: lockName}, s.dir.Lock()); err != nil {
 		return err
 	}
-	return conn.Send(control.Message{Kind: control.Offered, Keys: s.traffic.in.TicketKey()})
+	return conn.Send(control.Message{
+		Kind: control.Offered, Keys: s.traffic.in.TicketKey(), Registered: s.registrar.Status().Registered,
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -210,6 +211,13 @@ func TestUpgradeLosesNothing(t *testing.T) {
 			r.more(l)
 		}
 	}
+	if err := reviews.upgrade(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	r.more(l)
+	if m, err := reviews.admin("/metrics"); err != nil || !regexp.MustCompile(`handshakes_total\{direction="inbound",result="resumed"\} [1-9]`).MatchString(m) {
+		t.Errorf("no caller could resume its session with the new process: %v", err)
+	}
 	both("once")
 	both("twice")
 	r.until("readiness of the new process", func() error {
@@ -231,6 +239,9 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	reviewsNext.spoil(nil)
 	r.plane.Stop()
 	both("without a control plane")
+	if _, err := reviews.admin("/readyz"); err != nil {
+		t.Errorf("readiness of a process that took over while the control plane was away: %v", err)
+	}
 	r.plane.Start()
 	both("with the control plane back")
 	l.stop()

@@ -17,7 +17,7 @@ const (
 	TakeOver Kind = "take_over"
 	// Socket carries one listening socket, by Name.
 	Socket Kind = "socket"
-	// Offered ends the list; Keys are those of session tickets.
+	// Offered ends the list; Keys are those of session tickets, Registered says that the workload is in the catalogue.
 	Offered Kind = "offered"
 	// Ready says that the new process serves.
 	Ready Kind = "ready"
@@ -48,4 +48,6 @@ type Message struct {
 	Name    string `json:"name,omitempty"`
 	Keys    []byte `json:"keys,omitempty"`
 	Error   string `json:"error,omitempty"`
+
+	Registered bool `json:"registered,omitempty"`
 }

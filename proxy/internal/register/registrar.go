@@ -35,7 +35,8 @@ type Config struct {
 	Workload *discoverypb.Workload
 	// Probes that have to succeed first; none: registers at once.
 	Probes []Probe
-	// Held: another process of this sidecar has registered the workload, and has let go.
+	// Held: another process of this sidecar has registered the workload, and lets go before Run. It counts as registered from
+	// the start, also while discovery is away.
 	Held bool
 }
 
@@ -78,7 +79,9 @@ type Status struct {
 
 // New makes a registrar.
 func New(cfg Config, link *uplink.Link, log *zap.Logger) *Registrar {
-	return &Registrar{cfg: cfg, link: link, log: log, out: make(chan struct{}), asked: cfg.Held}
+	return &Registrar{
+		cfg: cfg, link: link, log: log, out: make(chan struct{}), asked: cfg.Held, state: Status{AppReady: cfg.Held, Registered: cfg.Held},
+	}
 }
 
 // Status returns what is known now.
