@@ -253,11 +253,15 @@ func TestFaultNoDescriptors(t *testing.T) {
 	if resp, _ := get(t, cl, url); resp.StatusCode != 200 {
 		t.Fatalf("at first: %d", resp.StatusCode)
 	}
-	// An endpoint to which there is no connection yet.
+	// An endpoint to which there is no connection yet. The one to the endpoint before is given up, at both its ends, at some time.
 	next := Plain("web", "web-2", server(t, echo))
+	before := descriptors(t)
 	m.Change(func(_ *table.Mesh, services map[string]*table.Service) {
 		services["default/web"].Rules[0].Backends[0].Set.Endpoints = []*table.Endpoint{next}
 	})
+	for descriptors(t) > before-2 {
+		time.Sleep(time.Millisecond) // nothing tells
+	}
 	hoard := exhaust(t)
 	resp, _ := get(t, cl, url)
 	if resp.StatusCode != 503 || !strings.Contains(resp.Header.Get("weft-error"), "reason=connect,") {
