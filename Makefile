@@ -11,6 +11,8 @@ MODULES     := gen internal services proxy integration
 GO          := go
 # Tests on several hosts that are run once more with captured programs: those that can tell a difference, and do not take long.
 CAPTURED     = TestE1_E3|TestC7_C16|TestD3
+# The data path, run once more with buffers that are spoilt when they are given back.
+POISONED     = $(addprefix ./proxy/internal/,wire h1 h2 forward walktest)
 # The packages whose tests need no built binaries, and those that drive them; e2e are those that need root or much time.
 UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch|hosts|chaos|conformance)$$')
 # The packages that make system calls of their own where the race detector is not on (docs/adr/0015-turns.md).
@@ -68,7 +70,7 @@ arch: ## Who may import whom, and what binaries may link.
 
 $(BIN)/weft-echo: ; @$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $@ ./integration/hosts/echo
 
-e2e: $(BIN)/weft-shop $(BIN)/weft-echo $(BIN)/etcd ## What needs root or much time: captured programs on namespaced hosts and what is on their wire, chaos.
+e2e: $(BIN)/weft-shop $(BIN)/weft-echo $(BIN)/etcd ## What needs root or much time: captured programs on namespaced hosts and what is on their wire, chaos, poisoned buffers.
 	@$(GO) vet ./integration/hosts/... ./integration/chaos
 	@export WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" WEFT_BIN=$(CURDIR)/$(BIN); \
 	if [ "$$(id -u)" = 0 ]; then \
@@ -76,6 +78,7 @@ e2e: $(BIN)/weft-shop $(BIN)/weft-echo $(BIN)/etcd ## What needs root or much ti
 		$(GO) test -count=1 -timeout 30m ./integration/hosts -capture transparent -run '$(CAPTURED)'; \
 	else echo "NOT RUN: integration/hosts (several hosts, capture, their wire): network namespaces need root"; fi
 	@WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" WEFT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 30m ./integration/chaos
+	@$(GO) test -count=1 -tags weftpoison $(POISONED)
 
 lint: ## golangci-lint in every module, buf lint, and the types of programs in other languages.
 	@lint=$$(integration/tools/lint.sh); for m in $(MODULES); do [ $$m = gen ] || (cd $$m && $$lint run --timeout 10m ./...); done

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weft-mesh/weft/proxy"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 )
 
 func environment(pairs map[string]string) lookup {
@@ -24,9 +26,10 @@ func TestFlagsWinOverEnvironmentWinsOverDefaults(t *testing.T) {
 	env := environment(map[string]string{
 		"WEFT_NAMESPACE": "shop", "WEFT_WORKLOAD": "ignored", "WEFT_MESH_PORT": "15008", "WEFT_SERVICE": "a,b",
 		"WEFT_IDENTITY": "10.0.0.1:9712,10.0.0.2:9712", "WEFT_ACCESS_LOG": "true", "WEFT_JOIN_TOKEN": "secret",
+		"WEFT_LIMIT_HEAD_TIME": "3s", "WEFT_LIMIT_CONNS": "7",
 	})
 	var out bytes.Buffer
-	o, err := parse([]string{"--workload", "web-1", "--label", "version=v2", "--upstream", "reviews:80=7000", "--upstream", "ops/db"}, env, &out)
+	o, err := parse([]string{"--workload", "web-1", "--label", "version=v2", "--upstream", "reviews:80=7000", "--upstream", "ops/db", "--limit-conns", "8"}, env, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +37,10 @@ func TestFlagsWinOverEnvironmentWinsOverDefaults(t *testing.T) {
 	if c.Namespace != "shop" || c.Workload != "web-1" || c.MeshPort != 15008 || c.JoinToken != "secret" || c.AccessLog != &out || c.Advertise != "127.0.0.1" {
 		t.Errorf("config: %+v", c)
 	}
+	limits := limit.Default()
+	limits.HeadTime, limits.Conns = 3*time.Second, 8
 	for name, pair := range map[string][2]any{
+		"limits":    {limits, c.Limits},
 		"services":  {[]string{"a", "b"}, c.Services},
 		"identity":  {[]string{"10.0.0.1:9712", "10.0.0.2:9712"}, c.Addresses.Identity},
 		"labels":    {map[string]string{"version": "v2"}, c.Labels},
@@ -72,6 +78,7 @@ func TestExitCodes(t *testing.T) {
 		{"argument", []string{"--workload", "w", "x"}, exitUsage, `"x"`},
 		{"label", []string{"--workload", "w", "--label", "x"}, exitUsage, "k=v"},
 		{"no workload", nil, exitUsage, "workload"},
+		{"limit", []string{"--check-config", "--workload", "w", "--limit-head-bytes", "1"}, exitUsage, "limit-head-bytes: 1 is not"},
 		{"log level", []string{"--workload", "w", "--log-level", "loud"}, exitUsage, "loud"},
 		{"no identity", []string{"--workload", "w", "--state-dir", state}, exitError, "weft token join"},
 	}

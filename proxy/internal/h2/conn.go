@@ -65,6 +65,7 @@ type conn struct {
 	initial    int64 // the peer's SETTINGS_INITIAL_WINDOW_SIZE
 	recvWindow int32
 	recvOwed   int32
+	withheld   bool   // no window is given because of held
 	held       int    // received, but not yet drained, over all streams
 	answered   int    // streams that were answered in full since the abuse bucket last heard of them
 	lastID     uint32 // highest stream that the client opened

@@ -15,8 +15,14 @@ const look = time.Second
 
 // mayKeep says whether n more bytes of the request may be kept for another try. Under x.mu.
 func (x *exchange) mayKeep(n int) bool {
-	return len(x.kept)+n <= x.server.limits.ReplayBytes && int(x.down.conn.kept.Load())+n <= x.server.limits.guard.ConnBytes &&
-		!x.server.limits.buffers.Full()
+	if len(x.kept)+n > x.server.limits.ReplayBytes || x.server.limits.buffers.Full() {
+		return false
+	}
+	if int(x.down.conn.kept.Load())+n > x.server.limits.guard.ConnBytes {
+		x.server.limits.guard.Count(limit.ConnBytes)
+		return false
+	}
+	return true
 }
 
 // hold keeps bytes of the request. Under x.mu.

@@ -2,6 +2,8 @@ package h2
 
 import (
 	"golang.org/x/net/http2"
+
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 )
 
 func (c *conn) onWindowUpdate(f *http2.WindowUpdateFrame) error {
@@ -110,7 +112,15 @@ func (c *conn) creditConn() {
 	if c.closed || c.recvOwed < c.limits.ConnWindow/2 {
 		return
 	}
-	if c.held > c.mayHold() || c.held > 0 && c.limits.buffers.Full() { // what is held leaves some day: then this is looked at again
+	if c.held > c.mayHold() {
+		if !c.withheld {
+			c.withheld = true
+			c.limits.guard.Count(limit.ConnBytes)
+		}
+		return
+	}
+	c.withheld = false
+	if c.held > 0 && c.limits.buffers.Full() { // what is held leaves some day: then this is looked at again
 		return
 	}
 	c.put(appendWindowUpdate(nil, 0, c.recvOwed))

@@ -31,12 +31,19 @@ type siege struct {
 func sieges(t *testing.T, limits limit.Limits, protocol table.Protocol, app func(*testing.T) net.Addr, attack func(*siege)) {
 	for _, door := range []string{"outbound", "inbound"} {
 		t.Run(door, func(t *testing.T) {
+			var w *Workload
+			var c *Client
+			t.Cleanup(func() { // the last of all: everything has ended
+				if out, in := c.Outbound.Buffered(), w.Inbound.Buffered(); out != 0 || in != 0 {
+					t.Errorf("%d and %d bytes of buffers are still held", out, in)
+				}
+			})
 			m := New(t)
 			m.Limits = limits
 			m.Service("web", protocol)
-			w := m.Sidecar("web", "web-1", app(t), &table.Access{Open: true})
+			w = m.Sidecar("web", "web-1", app(t), &table.Access{Open: true})
 			m.Add(w.Endpoint)
-			c := m.Client("shop")
+			c = m.Client("shop")
 			s := &siege{t: t, addr: c.Upstream("web"), records: c.Records, guard: c.Outbound.Guard()}
 			others := "http://" + s.addr + "/bystander"
 			if door == "inbound" {
@@ -57,13 +64,6 @@ func sieges(t *testing.T, limits limit.Limits, protocol table.Protocol, app func
 			close(over)
 			if err := <-done; err != nil {
 				t.Errorf("a bystander noticed: %v", err)
-			}
-			cl.CloseIdleConnections()
-			if err := errors.Join(c.Outbound.Drain(t.Context()), w.Inbound.Drain(t.Context())); err != nil {
-				t.Error(err)
-			}
-			if out, in := c.Outbound.Buffered(), w.Inbound.Buffered(); out != 0 || in != 0 {
-				t.Errorf("%d and %d bytes of buffers are still held", out, in)
 			}
 		})
 	}
