@@ -96,6 +96,9 @@ func (c *Conn) ReadMore(p []byte) int {
 // Held says whether something has arrived that was not read, be it the end.
 func (c *Conn) Held() bool { return c.rest || c.ended || len(c.sock.conn.Buffered()) > 0 }
 
+// Brim says whether the socket may hold more than what the last read took.
+func (c *Conn) Brim() bool { return c.sock.conn.Brim() }
+
 // NetConn returns the socket, for looking at it without reading.
 func (c *Conn) NetConn() net.Conn { return c.sock.Conn }
 

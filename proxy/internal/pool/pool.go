@@ -122,11 +122,12 @@ func (p *Pool) dial(ctx context.Context, ep *table.Endpoint, from origin) (*wire
 	return c, nil
 }
 
-// Put gives back a connection whose exchange is complete on both sides. It closes the connection if it should not be kept.
+// Put gives back a connection whose exchange is complete on both sides. It closes the connection if it should not be kept: whatever
+// came behind the response would be taken for the next one.
 func (p *Pool) Put(c *wire.Conn) {
 	from := c.Home.(*origin)
 	c.IdleSince = time.Now()
-	if len(c.Buffered()) > 0 || !c.Disarm() || c.IdleSince.Sub(c.Since) > p.cfg.MaxAge || !from.home.push(c, p.cfg.MaxIdle) {
+	if c.Surplus() || !c.Disarm() || c.IdleSince.Sub(c.Since) > p.cfg.MaxAge || !from.home.push(c, p.cfg.MaxIdle) {
 		c.Close()
 	}
 }

@@ -143,6 +143,7 @@ func (c *Conn) step(fd uintptr) bool {
 	}
 	c.call.n, c.call.errno = n, errno
 	c.w += n
+	c.brim = c.w == len(c.buf.B)
 	return true
 }
 

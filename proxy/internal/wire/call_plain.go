@@ -15,6 +15,7 @@ func (c *Conn) fill() error {
 	}
 	n, err := c.nc.Read(c.buf.B[c.w:])
 	c.w += n
+	c.brim = c.w == len(c.buf.B)
 	if n > 0 {
 		return nil
 	}

@@ -30,6 +30,7 @@ type Conn struct {
 	raw     syscall.RawConn // of nc, if it is a socket; nil: it is not
 	buf     *Buffer
 	r, w    int
+	brim    bool // the last read took all that there was room for
 	hint    int
 	sweeper *Sweeper
 	watch   *watch
@@ -47,6 +48,8 @@ type Layer interface {
 	ReadMore(p []byte) int
 	// Held says whether bytes wait between the socket and the reader.
 	Held() bool
+	// Brim says whether the last read from the socket took all that there was room for: the socket may hold more.
+	Brim() bool
 }
 
 // New makes a Conn of nc, which it owns from now on. sweeper may be nil: then Arm does nothing.
@@ -106,6 +109,7 @@ func (c *Conn) Fill() error {
 	}
 	n, err := c.nc.Read(c.buf.B[c.w:])
 	c.w += n
+	c.brim = c.w == len(c.buf.B)
 	if n > 0 {
 		return nil
 	}
@@ -233,6 +237,25 @@ func (c *Conn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return c.nc.Close()
+}
+
+// Brim says whether the last read took all that there was room for.
+func (c *Conn) Brim() bool { return c.brim }
+
+// Surplus says whether more has come than what was taken, as far as that can be told without a system call for every exchange: it
+// looks where the last read may have left something behind.
+func (c *Conn) Surplus() bool {
+	if len(c.Buffered()) > 0 {
+		return true
+	}
+	look := c.brim
+	if c.layer != nil {
+		if c.layer.Held() {
+			return true
+		}
+		look = look || c.layer.Brim()
+	}
+	return look && c.Stale()
 }
 
 // Close ends the connection and gives its buffer back. Nobody may read or fill any more.
