@@ -172,13 +172,12 @@ func hexadecimal(s []byte) (n int64, ok bool) {
 
 func (b *Body) trailer(in []byte) (used int, err error) {
 	end, _, err := HeadEnd(in, 0)
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, ErrTrailer
-	}
-	if end == 0 {
-		if len(in) >= maxTrailer { // callers need not show more at once
-			return 0, ErrTrailers
-		}
+	case end > maxTrailer, end == 0 && len(in) >= maxTrailer: // callers need not show more at once
+		return 0, ErrTrailers
+	case end == 0:
 		return 0, nil
 	}
 	b.state = inEnd

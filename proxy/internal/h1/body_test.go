@@ -54,6 +54,8 @@ func TestChunkedTraps(t *testing.T) {
 		{name: "endless extension", raw: "3;" + strings.Repeat("x", maxChunkLine), bad: true},
 		{name: "trailer with bare LF", raw: "0\r\nx: y\n\r\n", bad: true},
 		{name: "endless trailer", raw: "0\r\nx: " + strings.Repeat("y", maxTrailer+1), bad: true},
+		{name: "longest trailer", raw: "0\r\nx: " + strings.Repeat("y", maxTrailer-7) + "\r\n\r\n"},
+		{name: "trailer that is one byte too long", raw: "0\r\nx: " + strings.Repeat("y", maxTrailer-6) + "\r\n\r\n", bad: true},
 		{name: "folded trailer", raw: "0\r\nx: y\r\n z\r\n\r\n", bad: true},
 		{name: "cut short", raw: "3\r\nab", content: "ab", bad: true},
 		{name: "cut before the end", raw: "3\r\nabc\r\n", content: "abc", bad: true},
