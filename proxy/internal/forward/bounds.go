@@ -47,8 +47,10 @@ func bounded(guard *limit.Guard, err error) error {
 	return err
 }
 
-// write sends bytes to the client, which has a limited time to take them. Its reads have longer.
+// write sends bytes of the response to the client, which can get no other answer from then on, and has a limited time to take them.
+// Its reads have longer.
 func (x *exchange) write(p []byte) error {
+	x.begun = true
 	x.client.Arm(x.engine.cfg.Guard.WriteStall)
 	_, err := x.client.Write(p)
 	if err == nil {

@@ -32,13 +32,18 @@ func (x *exchange) respond(target Target) (complete bool) {
 	x.up.Discard(x.headLen)
 	x.rec.Status = x.resp.Status
 	x.body.Reset(x.resp.Body, x.resp.Length)
+	x.begun = false
 	err := x.relayBody(out, framing)
 	x.rec.BytesReceived = x.body.Count
-	if err != nil {
+	switch {
+	case err == nil:
+		return true
+	case x.begun:
 		x.abort(err)
-		return false
+	default:
+		x.refuse(err)
 	}
-	return true
+	return false
 }
 
 // outSize is how large a buffer the response deserves.
@@ -104,7 +109,7 @@ func (x *exchange) takeBody(out []byte, framing h1.Framing) ([]byte, error) {
 		}
 		data, used, err := x.body.Decode(in)
 		if err != nil {
-			return out, x.wrap(flow.UpstreamReset, x.rec.Endpoint, bounded(x.engine.cfg.Guard, err))
+			return out, x.wrap(flow.UpstreamProtocol, x.rec.Endpoint, bounded(x.engine.cfg.Guard, err))
 		}
 		if used == 0 {
 			return out, nil

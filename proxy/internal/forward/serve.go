@@ -45,6 +45,7 @@ type exchange struct {
 	up      *wire.Conn
 	body    h1.Body // of the response
 	headLen int     // of the response, in the buffer of up
+	begun   bool    // the client has some of the response
 	sender  *sender // while a request body is streamed
 }
 

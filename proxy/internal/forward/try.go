@@ -168,7 +168,7 @@ func (x *exchange) try(target Target, fresh bool) *failure {
 		return f
 	}
 	complete := x.respond(target)
-	failed := x.resp.Status >= 500 || x.rec.Reason == flow.UpstreamReset || x.rec.Reason == flow.Timeout
+	failed := x.resp.Status >= 500 || x.rec.Reason == flow.UpstreamReset || x.rec.Reason == flow.UpstreamProtocol || x.rec.Reason == flow.Timeout
 	x.decider.Settle(Outcome{Latency: latency, Failed: failed})
 	x.release(complete, !timed.IsZero())
 	return nil

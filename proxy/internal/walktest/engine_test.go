@@ -105,6 +105,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		{"large head", "GET / HTTP/1.1\r\nHost: a\r\nx: " + strings.Repeat("a", 70<<10) + "\r\n\r\n", "431 ", flow.TooLarge},
 		{"not HTTP", "hello\r\n\r\n", "400 ", flow.BadRequest},
 		{"bad chunk", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "400 ", flow.BadRequest},
+		{"long trailer", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + strings.Repeat("x", 20<<10) + "\r\n\r\n", "400 ", flow.BadRequest},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -127,6 +128,7 @@ func TestBadResponsesAreRefused(t *testing.T) {
 		"bare LF":                      "HTTP/1.1 200 OK\n\n",
 		"switch that nobody asked for": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 		"endless 1xx":                  strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20),
+		"malformed chunk":              "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\nok\r\n0\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, addr := plainWeb(t, script(t, answer))
