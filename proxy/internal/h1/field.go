@@ -129,12 +129,15 @@ func prefixed(s []byte, prefix string, id name) name {
 	return other
 }
 
-// get returns the value of a field by its lower-case name; several are joined in scratch, which is returned for re-use.
+// get returns the value of a field that is not for this hop only, by its lower-case name; several are joined in scratch, which is returned for re-use.
 func (f *fields) get(lower string, scratch []byte) (value, joined []byte, ok bool) {
 	found := 0
 	for i := range f.list {
 		fd := &f.list[i]
-		if int(fd.name.to-fd.name.from) != len(lower) || fd.id == weft || !fold(f.at(fd.name), lower) {
+		if int(fd.name.to-fd.name.from) != len(lower) || !fold(f.at(fd.name), lower) {
+			continue
+		}
+		if fd.id == weft || fd.id == hop || fd.id == connection || f.dropped(fd) {
 			continue
 		}
 		found++

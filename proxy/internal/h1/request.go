@@ -159,7 +159,7 @@ func (r *Request) semantics() (err error) {
 		fd := &r.list[i]
 		switch fd.id {
 		case expect:
-			r.Continue = r.minor == 1 && r.HasBody() && fold(r.at(fd.value), "100-continue")
+			r.Continue = r.Continue || r.minor == 1 && r.HasBody() && fold(r.at(fd.value), "100-continue")
 		case te:
 			r.Trailers = r.Trailers || listed(r.at(fd.value), []byte("trailers"))
 		}
@@ -190,10 +190,17 @@ func (r *Request) Target() []byte { return r.target }
 // Authority is the host that the client asked for.
 func (r *Request) Authority() []byte { return r.authority }
 
-// Header finds a field. What proxies strip is absent here too, so that no rule rests on it.
+// Header finds a field as the next hop will see it. What goes no further is absent, so that no rule rests on it.
 func (r *Request) Header(lower string) (value []byte, ok bool) {
-	if lower == "host" {
+	switch lower {
+	case "host":
 		return r.authority, len(r.authority) > 0
+	case "upgrade":
+		return r.Upgrade, len(r.Upgrade) > 0
+	case "te":
+		return []byte("trailers"), r.Trailers
+	case "expect":
+		return []byte("100-continue"), r.Continue
 	}
 	value, r.joinScratch, ok = r.get(lower, r.joinScratch)
 	return value, ok
@@ -222,7 +229,8 @@ func (r *Request) Idempotent() bool {
 // the request lives.
 func (r *Request) View() Request {
 	return Request{
-		fields: fields{raw: r.raw, list: r.list},
+		fields: fields{raw: r.raw, list: r.list, nominated: r.nominated},
 		method: r.method, target: r.target, authority: r.authority, path: r.path, minor: r.minor,
+		Continue: r.Continue, Upgrade: r.Upgrade, Trailers: r.Trailers,
 	}
 }

@@ -111,6 +111,26 @@ func TestRequestMeaning(t *testing.T) {
 	}
 }
 
+// TestRulesSeeWhatTheNextHopSees: a field that ends here must not decide about a request that arrives without it.
+func TestRulesSeeWhatTheNextHopSees(t *testing.T) {
+	r, err := parseRequest("POST / HTTP/1.1\r\nHost: a\r\nConnection: x-role, te\r\nX-Role: reader\r\nX-Kept: yes\r\nKeep-Alive: 5\r\nProxy-User: me\r\n" +
+		"Weft_Source: me\r\nTE: gzip, trailers\r\nUpgrade: h2c\r\nExpect: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := r.View()
+	for name, want := range map[string]string{
+		"x-role": "", "x-kept": "yes", "keep-alive": "", "proxy-user": "", "weft_source": "", "te": "trailers", "upgrade": "", "expect": "100-continue",
+		"connection": "", "content-length": "3", "host": "a",
+	} {
+		for _, req := range []*Request{r, &view} {
+			if got, ok := req.Header(name); string(got) != want || ok != (want != "") {
+				t.Errorf("%s is %q, %v; want %q", name, got, ok, want)
+			}
+		}
+	}
+}
+
 func TestRequestComposed(t *testing.T) {
 	tests := []struct{ name, raw, want string }{
 		{"hop by hop is removed",
