@@ -37,25 +37,25 @@ func startSender(x *exchange) *sender {
 }
 
 func (s *sender) run() {
-	defer close(s.ended)
+	defer s.end()
 	s.client.Expect(wire.Large)
 	buf := s.buffers.Get(wire.Large)
 	defer buf.Release()
 	for !s.body.Done() {
 		if len(s.client.Buffered()) == 0 {
 			if err := s.pace.fill(s.client); err != nil {
-				s.fail(err)
+				s.clientErr = err
 				return
 			}
 		}
 		out, err := s.take(buf.B[:0])
 		if err != nil {
-			s.fail(malformed(s.pace.guard, err))
+			s.clientErr = malformed(s.pace.guard, err)
 			return
 		}
 		if len(out) == 0 { // an incomplete piece of framing
 			if err := s.pace.fill(s.client); err != nil {
-				s.fail(err)
+				s.clientErr = err
 				return
 			}
 			continue
@@ -93,10 +93,13 @@ func (s *sender) take(out []byte) ([]byte, error) {
 	return out, nil
 }
 
-// fail makes the exchange, which waits for upstream, notice.
-func (s *sender) fail(err error) {
-	s.clientErr = err
-	s.up.Interrupt()
+// end tells the exchange, and makes it notice when it waits for upstream in vain. It must find out why, so that comes first;
+// upstream is not used again after a body that broke off.
+func (s *sender) end() {
+	close(s.ended)
+	if s.clientErr != nil {
+		s.up.Interrupt()
+	}
 }
 
 // clientError is why the client's side broke, if the sender has ended by that.
