@@ -21,7 +21,7 @@ const often = 20_000
 func cut(t *testing.T, limits limit.Limits, over limit.Name, floods map[string]func(*attacker)) {
 	for name, flood := range floods {
 		t.Run(name, func(t *testing.T) {
-			sieges(t, limits, table.HTTP2, handler2(echo), func(s *siege) {
+			sieges(t, limits, table.HTTP2, handler2(echoOrHold), func(s *siege) {
 				a := attackBy(s.t, s.addr, 65535)
 				flood(a)
 				a.cutOff(over)
@@ -32,12 +32,21 @@ func cut(t *testing.T, limits limit.Limits, over limit.Name, floods map[string]f
 	}
 }
 
+// echoOrHold is a program that never answers who asks for that.
+func echoOrHold(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("X-Hold") != "" {
+		<-r.Context().Done()
+		return
+	}
+	echo(w, r)
+}
+
 // TestAttackRapidReset: requests that are taken back at once (CVE-2023-44487), and streams that the server is made to reset.
 func TestAttackRapidReset(t *testing.T) {
 	made := func(flaw func(a *attacker, id uint32) error) func(*attacker) {
 		return func(a *attacker) {
 			a.flood(often, func(id uint32) error {
-				if err := a.open(id, "POST", false, "content-length", "3"); err != nil {
+				if err := a.open(id, "POST", false, "content-length", "3", "x-hold", "yes"); err != nil {
 					return err
 				}
 				return flaw(a, id)
