@@ -35,10 +35,22 @@ func (c *conn) abort(st *stream, code http2.ErrCode) {
 	if !(st.localClosed && st.remoteClosed) && !c.closed {
 		c.put(appendReset(nil, st.id, code))
 		c.noteReset(st.id)
+		c.wear()
 	}
 	owed := c.forget(st)
 	c.mu.Unlock()
 	give([]credit{owed})
+}
+
+// wear counts a reset of ours, and lets a connection to an endpoint take no new streams once there were many: before the other end
+// takes us for an attacker, and ends the streams of all who share it. Under mu.
+func (c *conn) wear() {
+	if !c.client {
+		return
+	}
+	if c.cancelled++; c.cancelled >= 5*c.limits.guard.Resets {
+		c.away = true
+	}
 }
 
 // cancelUnsent ends a stream whose response is complete while the request still is not.

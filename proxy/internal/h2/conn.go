@@ -40,6 +40,7 @@ type conn struct {
 	dec     *hpack.Decoder
 	block   block
 	abuse   bucket  // of resets
+	trusted bool    // the client is another sidecar
 	calm    bucket  // of control frames
 	besides int     // control frames since they were last judged
 	touched []*conn // to be kicked when the batch is over
@@ -78,6 +79,7 @@ type conn struct {
 	// client side
 	reserved  int
 	maxActive int
+	cancelled int    // streams that we reset
 	ended     recent // streams that the endpoint ended: it sends nothing more on them
 	away      bool   // takes no new streams
 	born      time.Time
@@ -93,7 +95,7 @@ func newConn(nc net.Conn, client, sidecar bool, limits *bounds) *conn {
 		resets *= trusted
 	}
 	c := &conn{
-		nc: nc, client: client, limits: limits,
+		nc: nc, client: client, trusted: sidecar, limits: limits,
 		br: bufio.NewReaderSize(nc, 32<<10), abuse: newBucket(10*resets, resets), calm: newBucket(frames, max(frames/100, 1)),
 		streams: map[uint32]*stream{}, sendWindow: initialWindow, initial: initialWindow,
 		recvWindow: limits.ConnWindow, done: make(chan struct{}), maxActive: limits.MaxUpstreamStreams,

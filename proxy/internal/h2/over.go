@@ -25,7 +25,7 @@ func (c *conn) over(name limit.Name) error { return &calm{c.limits.guard.Refuse(
 // of its calls is no attacker, however many calls it makes. Reader only.
 func (c *conn) resetOnce() error {
 	own := c.abuse.take()
-	shared := c.client || c.limits.resets.take() || c.abuse.fresh()
+	shared := c.client || c.trusted || c.limits.resets.take() || c.abuse.fresh()
 	if own && shared {
 		return nil
 	}
