@@ -14,7 +14,7 @@ CAPTURED     = TestE1_E3|TestC7_C16|TestD3
 # The data path, run once more with buffers that are spoilt when they are given back.
 POISONED     = $(addprefix ./proxy/internal/,wire h1 h2 forward walktest)
 # The packages whose tests need no built binaries, and those that drive them; e2e are those that need root or much time.
-UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch|hosts|chaos|conformance)$$')
+UNIT         = $(shell $(GO) list work | grep -v /gen/ | grep -v -E '/integration/(scripts|arch|hosts|chaos|conformance)$$|/internal/differ$$')
 # The packages that make system calls of their own where the race detector is not on (docs/adr/0015-turns.md).
 FAST         = $(addprefix ./proxy/internal/,wire identity pool forward walktest)
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -48,9 +48,10 @@ test: arch ## Unit tests with the race detector, script and conformance tests; d
 
 $(BIN)/etcd: ; @$(GO) build $(GOFLAGS) -ldflags '-s -w' -o $@ go.etcd.io/etcd/server/v3
 
-scripts: $(BIN)/weft-shop $(BIN)/weft-echo $(BIN)/weft-bench $(BIN)/etcd ## Script tests: the real binaries, all in one process and one process each, with real programs.
+scripts: $(BIN)/weft-shop $(BIN)/weft-echo $(BIN)/weft-bench $(BIN)/etcd ## Script tests: the real binaries, all in one process and one process each, with real programs; and how those read HTTP.
 	@clients=$$(integration/tools/clients.sh) || [ $$? = 3 ]; \
 	WEFT_CLIENTS=$$clients WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" WEFT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 20m ./integration/scripts
+	@WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" $(GO) test -race -count=1 ./proxy/internal/differ
 
 INTEROP = WEFT_INTEROP=$$(integration/tools/interop.sh) WEFT_BIN=$(CURDIR)/$(BIN)
 
@@ -104,7 +105,7 @@ bench: build $(if $(SIM),$(BIN)/weft-bench $(BIN)/etcd) ## Measure the data path
 	@$(if $(SIM),$(BIN)/weft-bench -sim $(SIM) -bin $(BIN) -results integration/bench/results,$(GO) test -run '^$$' -bench . -benchmem ./proxy/...)
 
 fuzz: ## Every fuzz target for half a minute. Long; by hand.
-	@integration/tools/fuzz.sh 30s
+	@WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" integration/tools/fuzz.sh 30s
 
 clean: ## Remove what was built.
 	@rm -rf $(BIN)

@@ -316,6 +316,15 @@ func (r *Records) Wait(n int) []flow.Record {
 	return append([]flow.Record(nil), r.list...)
 }
 
+// Take returns what there is and forgets it.
+func (r *Records) Take() []flow.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.list
+	r.list = nil
+	return list
+}
+
 // Allow lets the accounts do everything.
 func (m *Mesh) Allow(accounts ...string) *table.Access {
 	ids := map[spiffeid.ID]struct{}{}
