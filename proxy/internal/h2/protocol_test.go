@@ -46,6 +46,41 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		{"signed length", good("content-length", "+0")},
 		{"length without a body", good("content-length", "3")},
 		{"host against authority", good("host", "other")},
+		{"scheme that is the beginning of a URL", []string{":method", "GET", ":scheme", "http://evil/?", ":path", "/", ":authority", "echo"}},
+		{"scheme with a space", []string{":method", "GET", ":scheme", "http x", ":path", "/", ":authority", "echo"}},
+		{"scheme with a line end", []string{":method", "GET", ":scheme", "http\r\na: b", ":path", "/", ":authority", "echo"}},
+		{"authority with a path", []string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "echo/evil"}},
+		{"authority with a user", []string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "me@echo"}},
+		{"authority with a space", []string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "echo evil"}},
+		{"authority with a line end", []string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "echo\r\nhost: evil"}},
+		{"authority with NUL", []string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "echo\x00"}},
+		{"empty authority", []string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", ""}},
+		{"two authorities", []string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "echo", ":authority", "evil"}},
+		{"two paths", []string{":method", "GET", ":scheme", "http", ":path", "/", ":path", "/evil", ":authority", "echo"}},
+		{"host with a path", []string{":method", "GET", ":scheme", "http", ":path", "/", "host", "echo/evil"}},
+		{"two hosts", []string{":method", "GET", ":scheme", "http", ":path", "/", "host", "echo", "host", "evil"}},
+		{"empty host", good("host", "")},
+		{"method with a line end", []string{":method", "GET / HTTP/1.1\r\na:", ":scheme", "http", ":path", "/", ":authority", "echo"}},
+		{"path with a line end", []string{":method", "GET", ":scheme", "http", ":path", "/ HTTP/1.1\r\nhost: evil\r\n\r\n", ":authority", "echo"}},
+		{"path with NUL", []string{":method", "GET", ":scheme", "http", ":path", "/\x00", ":authority", "echo"}},
+		{"path with DEL", []string{":method", "GET", ":scheme", "http", ":path", "/\x7f", ":authority", "echo"}},
+		{"no name", good("", "1")},
+		{"name with NUL", good("a\x00b", "1")},
+		{"name with a space", good("transfer-encoding ", "chunked")},
+		{"name with a tab", good("a\tb", "1")},
+		{"name beyond ASCII", good("\xe9", "1")},
+		{"pseudo-header with a colon more", good("::path", "/")},
+		{"value with CR", good("a", "1\rb: 2")},
+		{"value with LF", good("a", "1\nb: 2")},
+		{"proxy-connection", good("proxy-connection", "close")},
+		{"te in a list", good("te", "trailers, chunked")},
+		{"te in capitals", good("te", "Trailers")},
+		{"length in hex", good("content-length", "0x0")},
+		{"negative length", good("content-length", "-0")},
+		{"length list", good("content-length", "0, 0")},
+		{"length beyond 63 bits", good("content-length", "9223372036854775808")},
+		{"empty length", good("content-length", "")},
+		{"protocol without CONNECT", []string{":method", "GET", ":protocol", "websocket", ":scheme", "http", ":path", "/", ":authority", "echo"}},
 		{"CONNECT with a path", []string{":method", "CONNECT", ":scheme", "http", ":path", "/", ":authority", "echo"}},
 	} {
 		r.headers(id, true, tc.pairs...)
@@ -54,15 +89,18 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		}
 		id += 2
 	}
-	for path, method := range map[string]string{"/public/..%2fadmin": "GET", "/a%zz": "GET", "*": "GET"} {
+	for path, method := range map[string]string{
+		"/public/..%2fadmin": "GET", "/a%zz": "GET", "*": "GET", "/a b": "GET", "/a?b c": "GET", "/a?b HTTP/1.1": "GET", "/a#b": "GET", "/a?b#c": "GET", "a": "GET",
+		"http://evil/": "GET", "?a": "GET", "/a\\..\\b": "GET", "/../a": "GET", "/a/..;/b": "GET",
+	} {
 		r.headers(id, true, ":method", method, ":scheme", "http", ":path", path, ":authority", "echo")
 		if got := r.response(id); got.status != "400" || !strings.Contains(got.fields["weft-error"], "bad_request") {
 			t.Errorf("path %q: got %+v, want 400", path, got)
 		}
 		id += 2
 	}
-	r.get(id, "/a/../%6fk//x?q=/..", "weft-source", "me", "te", "trailers")
-	if got := r.response(id); got.status != "200" || got.fields["x-path"] != "/ok/x?q=/.." || len(got.fields["x-id"]) != 32 {
+	r.get(id, "/a/../%6fk//x?q=/..", "weft-source", "me", "weft_source", "me", "te", "trailers")
+	if got := r.response(id); got.status != "200" || got.fields["x-path"] != "/ok/x?q=/.." || len(got.fields["x-id"]) != 32 || got.fields["x-source"] != "" {
 		t.Errorf("after all that: %+v", got)
 	}
 }

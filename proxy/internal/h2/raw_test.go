@@ -286,7 +286,7 @@ func newOutbound(t *testing.T, endpoints []*table.Endpoint, options ...meshOptio
 func echo(name string) func(int, *raw) {
 	return func(_ int, r *raw) {
 		r.requests(func(id uint32, fields map[string]string, body string) {
-			r.headers(id, false, ":status", "200", "x-path", fields[":path"], "x-by", name, "x-id", fields["x-request-id"])
+			r.headers(id, false, ":status", "200", "x-path", fields[":path"], "x-by", name, "x-id", fields["x-request-id"], "x-source", fields["weft-source"]+fields["weft_source"])
 			for len(body) > 16<<10 {
 				_ = r.fr.WriteData(id, false, []byte(body[:16<<10])) // the next read tells
 				body = body[16<<10:]

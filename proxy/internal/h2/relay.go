@@ -11,7 +11,10 @@ import (
 	"github.com/weft-mesh/weft/proxy/internal/flow"
 )
 
-const ownPrefix = "weft-"
+// own says whether a field is one that only proxies of the mesh may say. Gateways to programs often make "-" and "_" the same.
+func own(name string) bool {
+	return strings.HasPrefix(name, "weft-") || strings.HasPrefix(name, "weft_")
+}
 
 // upstreamFields is the request's header list as it goes to the endpoint: without what pretends to come from the mesh, with
 // what this hop adds. left is the time to the client's deadline, when that is to be told anew.
@@ -19,7 +22,7 @@ func (x *exchange) upstreamFields(left time.Duration) []hpack.HeaderField {
 	r := &x.req
 	fields := make([]hpack.HeaderField, 0, len(r.fields)+2)
 	for _, f := range r.fields {
-		if strings.HasPrefix(f.Name, ownPrefix) {
+		if own(f.Name) {
 			continue
 		}
 		switch f.Name {
@@ -61,7 +64,7 @@ func (x *exchange) meshed() bool {
 func stripOwn(fields []hpack.HeaderField) []hpack.HeaderField {
 	kept := fields[:0]
 	for _, f := range fields {
-		if !strings.HasPrefix(f.Name, ownPrefix) {
+		if !own(f.Name) {
 			kept = append(kept, f)
 		}
 	}

@@ -52,7 +52,7 @@ func (r *request) Idempotent() bool {
 	return false
 }
 
-// Header implements match.Request. Cookies, which HTTP/2 may split, are joined as RFC 9113 says.
+// Header implements match.Request. What only proxies of the mesh may say is absent. Cookies, which HTTP/2 may split, are joined as RFC 9113 says.
 func (r *request) Header(name string) (value []byte, ok bool) {
 	joined, separator := false, ", "
 	if name == "cookie" {
@@ -61,7 +61,7 @@ func (r *request) Header(name string) (value []byte, ok bool) {
 	for i := range r.fields {
 		f := &r.fields[i]
 		switch {
-		case f.Name != name || f.IsPseudo():
+		case f.Name != name || f.IsPseudo() || own(name):
 		case !ok:
 			value, ok = view(f.Value), true
 		default:
@@ -104,7 +104,7 @@ func (r *request) parse(fields []hpack.HeaderField, head *head) (ok bool) {
 	if r.method == "CONNECT" {
 		return false
 	}
-	if r.path, ok = match.CleanPath(nil, view(r.target)); !ok || strings.IndexByte(r.target, '#') >= 0 {
+	if r.path, ok = match.CleanPath(nil, view(r.target)); !ok || !printable(r.target) {
 		return false
 	}
 	r.forward = r.target
@@ -116,6 +116,16 @@ func (r *request) parse(fields []hpack.HeaderField, head *head) (ok bool) {
 		}
 	}
 	return r.target != "*" || r.method == "OPTIONS"
+}
+
+// printable says that a target has nothing in it that ends a word or a line, or that no request may carry.
+func printable(target string) bool {
+	for i := range len(target) {
+		if c := target[i]; c <= ' ' || c == 0x7f || c == '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // isGRPC says whether a content type is gRPC's: the name alone or with a parameter or a message encoding.

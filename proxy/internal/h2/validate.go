@@ -3,6 +3,7 @@ package h2
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2/hpack"
@@ -68,7 +69,7 @@ func validateRequest(fields []hpack.HeaderField) (head, error) {
 		}
 		return h, nil
 	}
-	if !h.whole() {
+	if !h.whole() || !scheme(h.scheme) || !host(h.authority) || !host(h.host) {
 		return h, errMalformed
 	}
 	if h.host != "" && h.authority != "" && h.host != h.authority {
@@ -80,6 +81,27 @@ func validateRequest(fields []hpack.HeaderField) (head, error) {
 // whole says whether a request has the pseudo-headers that it must have, and no other.
 func (h *head) whole() bool {
 	return h.method != "" && h.scheme != "" && h.path != "" && (h.protocol == "" || h.method == "CONNECT") && httpguts.ValidHeaderFieldName(h.method)
+}
+
+// scheme says whether s is one: another reader might make a URL of it and what follows.
+func scheme(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && (i == 0 || (s[i] < '0' || s[i] > '9') && s[i] != '+' && s[i] != '-' && s[i] != '.') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// host says whether s can be a host with a port: no user, no path, and nothing between words. None is fine.
+func host(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !httpguts.IsTokenRune(rune(c)) && strings.IndexByte("()+,;=:[]", c) < 0 || c == '#' || c == '^' || c == '`' || c == '|' {
+			return false
+		}
+	}
+	return true
 }
 
 // validateResponse checks a response's header list.

@@ -49,13 +49,14 @@ func FuzzRequestHead(f *testing.F) {
 func TestHeadersAreJoined(t *testing.T) {
 	r := request{authority: "echo", fields: []hpack.HeaderField{
 		{Name: ":path", Value: "/"}, {Name: "a", Value: "1"}, {Name: "cookie", Value: "x=1"}, {Name: "a", Value: "2"}, {Name: "cookie", Value: "y=2"},
+		{Name: "weft-source", Value: "me"}, {Name: "weft_source", Value: "me"},
 	}}
 	for name, want := range map[string]string{"a": "1, 2", "cookie": "x=1; y=2", "host": "echo"} {
 		if got, ok := r.Header(name); !ok || string(got) != want {
 			t.Errorf("Header(%q) = %q, %v; want %q", name, got, ok, want)
 		}
 	}
-	for _, name := range []string{"b", ":path"} {
+	for _, name := range []string{"b", ":path", "weft-source", "weft_source"} {
 		if got, ok := r.Header(name); ok {
 			t.Errorf("Header(%q) = %q", name, got)
 		}
