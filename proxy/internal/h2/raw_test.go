@@ -188,9 +188,11 @@ func (r *raw) requests(f func(id uint32, fields map[string]string, body string))
 			for _, h := range fr.Fields {
 				fields[h.Name] = h.Value
 			}
-			heads[fr.StreamID] = fields
+			if heads[fr.StreamID] == nil { // else these are trailers
+				heads[fr.StreamID] = fields
+			}
 			if fr.StreamEnded() {
-				f(fr.StreamID, fields, "")
+				f(fr.StreamID, heads[fr.StreamID], bodies[fr.StreamID])
 			}
 		case *http2.DataFrame:
 			bodies[fr.StreamID] += string(fr.Data())
