@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/weft-mesh/weft/proxy/internal/h2"
+	"github.com/weft-mesh/weft/proxy/internal/limit"
 	"github.com/weft-mesh/weft/proxy/internal/table"
 )
 
@@ -88,7 +89,7 @@ func TestFramesMeanTheSameHoweverTheyArrive(t *testing.T) {
 		"endpoint byte by byte": func(n int, r *raw) { echo("a")(n, newRaw(r.t, dribbling{r.nc})) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newOutbound(t, []*table.Endpoint{upstream(t, "a", app)}, withLimits(h2.Limits{ResetBurst: 1000}))
+			m := newOutbound(t, []*table.Endpoint{upstream(t, "a", app)}, withGuard(limit.Limits{Resets: 100}))
 			stream, streams := script(t)
 			say := func(write func(nc net.Conn)) string {
 				nc, far := net.Pipe()
