@@ -5,7 +5,7 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 
-packages="tcpdump libpcap0.8 nginx redis-server redis-tools postgresql-15 postgresql-client-15 libpq5 libjemalloc2 liblua5.1-0 lua-cjson
+packages="tcpdump libpcap0.8 nginx libnginx-mod-stream redis-server redis-tools postgresql-15 postgresql-client-15 libpq5 libjemalloc2 liblua5.1-0 lua-cjson
 lua-bitop liblzf1 libatomic1 libhiredis0.14 libpcre2-8-0 libxml2 libxslt1.1 libicu72 libldap-2.5-0 libsasl2-2 libllvm14
 libz3-4 libedit2 libbsd0 libmd0 dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libunistring2
 libnettle8 libhogweed6 libgmp10 libnftables1 libnftnl11 libmnl0 libxtables12 libjansson4 haproxy liblua5.3-0
