@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
+
+	"github.com/weft-mesh/weft/integration/bench/machine"
 )
 
 // report is everything that was measured, for people and as JSON.
@@ -19,15 +19,8 @@ type report struct {
 
 // facts say where the numbers are from.
 type facts struct {
-	Sidecars   int       `json:"sidecars"`
-	Date       time.Time `json:"date"`
-	Commit     string    `json:"commit"`
-	Go         string    `json:"go"`
-	Kernel     string    `json:"kernel"`
-	CPU        string    `json:"cpu"`
-	Cores      int       `json:"cores"`
-	LoadBefore string    `json:"load_before"`
-	Seconds    float64   `json:"seconds"`
+	Sidecars int `json:"sidecars"`
+	machine.Facts
 }
 
 // line is one row of the table.
@@ -39,10 +32,7 @@ type line struct {
 }
 
 func newReport(o options) *report {
-	return &report{Facts: facts{
-		Sidecars: o.sidecars, Date: time.Now().UTC().Truncate(time.Second), Commit: output("git", "describe", "--tags", "--always", "--dirty"),
-		Go: runtime.Version(), Kernel: output("uname", "-r"), CPU: processor(), Cores: runtime.NumCPU(), LoadBefore: file("/proc/loadavg"),
-	}}
+	return &report{Facts: facts{Sidecars: o.sidecars, Facts: machine.Look()}}
 }
 
 // add adds a row and prints it: a long run shows where it is.
@@ -93,29 +83,4 @@ func (r *report) finish(folder string) error {
 		return err
 	}
 	return os.WriteFile(name+".txt", []byte(r.text()), 0o644)
-}
-
-func output(name string, args ...string) string {
-	out, err := exec.Command(name, args...).Output()
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func file(path string) string {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(data))
-}
-
-func processor() string {
-	for text := range strings.Lines(file("/proc/cpuinfo")) {
-		if name, value, ok := strings.Cut(text, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown"
 }

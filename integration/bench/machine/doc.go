@@ -1,0 +1,2 @@
+// Package machine says on what numbers were taken, and of what.
+package machine
