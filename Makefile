@@ -7,6 +7,7 @@ BIN         := bin
 COMMANDS    := ./services/cmd/... ./proxy/cmd/...
 DEMO_FOR    ?=
 RATE        ?= 60
+BENCH       ?=
 MODULES     := gen internal services proxy integration
 GO          := go
 # Tests on several hosts that are run once more with captured programs: those that can tell a difference, and do not take long.
@@ -20,7 +21,7 @@ FAST         = $(addprefix ./proxy/internal/,wire identity pool forward walktest
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X github.com/weft-mesh/weft/internal/buildinfo.version=$(VERSION)
 
-.PHONY: help build demo test check e2e lint gen gen-check breaking tidy arch scripts conformance bench fuzz soak clean
+.PHONY: help build demo test check e2e lint gen gen-check breaking tidy arch scripts conformance bench bench-go fuzz soak clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -101,8 +102,12 @@ breaking: ## Fail when a message changed in a way that stored state or a running
 tidy: ## Tidy every module.
 	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) mod tidy); done
 
-bench: build $(if $(SIM),$(BIN)/weft-bench $(BIN)/etcd) ## Measure the data path of this checkout; SIM=10000: the control plane with so many sidecars. Long; by hand.
-	@$(if $(SIM),$(BIN)/weft-bench -sim $(SIM) -bin $(BIN) -results integration/bench/results,$(GO) test -run '^$$' -bench . -benchmem ./proxy/...)
+bench: $(BIN)/weft-bench $(if $(SIM),$(BIN)/etcd) ## Compare the data path with other proxies, all on one core; BENCH='-only h1-1k-16' for a part; SIM=10000: the control plane with so many sidecars. Long; by hand.
+	@$(BIN)/weft-bench -bin $(BIN) -results integration/bench/results $(BENCH) \
+		$(if $(SIM),-sim $(SIM),-debian "$$(integration/tools/debian.sh || true)" -envoy "$$(integration/tools/envoy.sh || true)")
+
+bench-go: ## Go's benchmarks of the sidecar's packages.
+	@$(GO) test -run '^$$' -bench . -benchmem ./proxy/...
 
 fuzz: ## Every fuzz target for half a minute. Long; by hand.
 	@WEFT_DEBIAN="$$(integration/tools/debian.sh || true)" integration/tools/fuzz.sh 30s
