@@ -50,6 +50,7 @@ func main() {
 	flag.StringVar(&o.compare.Peers, "peers", "", "whom to compare with, comma-separated; empty: all that are there")
 	flag.DurationVar(&o.compare.For, "for", 4*time.Second, "how long each scenario is measured in each round")
 	flag.DurationVar(&o.compare.Warm, "warm", time.Second, "how long each load runs before it is measured")
+	flag.StringVar(&o.compare.Doc, "doc", "", "document to put the tables into, such as docs/performance.md; empty: none")
 	flag.StringVar(&o.compare.Debian, "debian", "", "folder that integration/tools/debian.sh prints, with nginx and HAProxy")
 	flag.StringVar(&o.compare.Envoy, "envoy", "", "folder that integration/tools/envoy.sh prints")
 	flag.BoolVar(&o.compare.Brief, "brief", false, "make everything small, to see that it works; the numbers mean nothing")

@@ -1,6 +1,9 @@
 package compare
 
 import (
+	"encoding/xml"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +56,60 @@ func TestVerdicts(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no row %q in\n%s", want, text)
 		}
+	}
+}
+
+// The picture is well-formed and has a bar for every contender of every scenario.
+func TestPlot(t *testing.T) {
+	r := &report{}
+	r.Samples = append(samples("new-conn", peers.Weft, 90, 95, 80), samples("new-conn", peers.Nginx, 100, 100, 100)...)
+	r.Samples = append(r.Samples, samples("tcp-bulk", peers.Nginx, 1800)...)
+	r.Samples = append(r.Samples, samples("tcp-bulk", peers.Envoy, 9000)...)
+	picture := r.plot()
+	texts := map[string]bool{}
+	for d := xml.NewDecoder(strings.NewReader(picture)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%v in %s", err, picture)
+		}
+		if text, ok := token.(xml.CharData); ok {
+			texts[string(text)] = true
+		}
+	}
+	for _, want := range []string{"TCP bulk, 4 connections", "new client connection for each request", "0.90 (90.0 µs)", "1.00 (1800 µs)", "5.00 (9000 µs)"} {
+		if !texts[want] {
+			t.Errorf("the picture has no %q", want)
+		}
+	}
+	if (&report{Samples: samples("new-conn", peers.Weft, 1)}).plot() != "" {
+		t.Error("a picture without nginx has nothing to compare with")
+	}
+}
+
+func TestFill(t *testing.T) {
+	doc := filepath.Join(t.TempDir(), "doc.md")
+	for i, text := range []string{"first", "second"} {
+		if i == 0 {
+			if err := os.WriteFile(doc, []byte("before\n<!-- tables: made by x -->\nold\n<!-- end of tables -->\nafter\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := fill(doc, text); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(doc)
+		if want := "before\n<!-- tables: made by x -->\n\n" + text + "\n<!-- end of tables -->\nafter\n"; err != nil || string(got) != want {
+			t.Errorf("document is %q, %v, want %q", got, err, want)
+		}
+	}
+	if err := os.WriteFile(doc, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(doc, "x"); err == nil {
+		t.Error("a document without a place for tables was filled")
 	}
 }
 

@@ -28,6 +28,9 @@ func (r *run) cores() error {
 			mine = append(mine, i)
 		}
 	}
+	if len(mine) == 1 && r.opts.Brief {
+		mine = append(mine, mine[0])
+	}
 	if len(mine) < 2 {
 		return errors.New("two cores are needed: one for the proxies, one for client and app")
 	}

@@ -1,10 +1,13 @@
 package compare
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/integration/bench/machine"
@@ -63,19 +66,27 @@ func (r *report) calls(scenario, contender string, calls map[string]float64) {
 		r.Calls[scenario] = map[string]map[string]float64{}
 	}
 	r.Calls[scenario][contender] = calls
-	if scenario == "h1-1k-16" {
+	switch scenario {
+	case "h1-1k-16":
 		r.value(value{Name: hopCalls, Contender: contender, Value: calls[allCalls]})
-		return
+	case "rate-1000":
+		r.value(value{Name: sleepCalls, Contender: contender, Value: calls["nanosleep"] + calls["clock_nanosleep"] + calls["futex"]})
+	default:
+		fmt.Printf("    %-9s %-55s %8.2f\n", contender, "system calls for a unit and hop, "+scenario, calls[allCalls])
 	}
-	r.value(value{Name: sleepCalls, Contender: contender, Value: calls["nanosleep"] + calls["clock_nanosleep"] + calls["futex"]})
 }
 
-// finish prints the tables, and writes everything unless there is no folder for it.
-func (r *report) finish(folder string) error {
+// finish prints the tables, and writes everything unless there is no folder for it, and the tables into a document, if there is one.
+func (r *report) finish(folder, doc string) error {
 	r.Facts.Seconds = time.Since(r.Facts.Date).Seconds()
 	r.Verdicts = r.verdicts()
 	text := r.markdown()
 	fmt.Println("\n" + text)
+	if doc != "" {
+		if err := r.document(doc, text); err != nil {
+			return err
+		}
+	}
 	if folder == "" {
 		return nil
 	}
@@ -91,4 +102,36 @@ func (r *report) finish(folder string) error {
 		return err
 	}
 	return os.WriteFile(name+".txt", []byte(text), 0o644)
+}
+
+// Where the tables go in a document: between lines that begin so.
+const (
+	tablesFrom = "<!-- tables: "
+	tablesTo   = "<!-- end of tables "
+)
+
+// document puts the tables into a document, and the picture beside it.
+func (r *report) document(doc, text string) error {
+	if err := fill(doc, text); err != nil {
+		return err
+	}
+	picture := r.plot()
+	if picture == "" {
+		return nil
+	}
+	return os.WriteFile(strings.TrimSuffix(doc, filepath.Ext(doc))+".svg", []byte(picture), 0o644)
+}
+
+// fill puts the tables into a document in place of those that are there.
+func fill(doc, text string) error {
+	data, err := os.ReadFile(doc)
+	if err != nil {
+		return err
+	}
+	from, to := bytes.Index(data, []byte(tablesFrom)), bytes.Index(data, []byte(tablesTo))
+	if from < 0 || to < from {
+		return fmt.Errorf("%s has no place for tables, between %q and %q", doc, tablesFrom, tablesTo)
+	}
+	from += bytes.IndexByte(data[from:], '\n') + 1
+	return os.WriteFile(doc, slices.Concat(data[:from], []byte("\n"+text+"\n"), data[to:]), 0o644)
 }

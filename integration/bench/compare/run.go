@@ -18,6 +18,8 @@ type Options struct {
 	Bin, Debian, Envoy string
 	// Results is the folder that is written to; empty: the numbers are only printed.
 	Results string
+	// Doc is a document to put the tables into; empty: none.
+	Doc string
 	// Only and Peers are comma-separated names of scenarios and contenders; empty: all.
 	Only, Peers string
 	// Rounds of each scenario, each so long after a time to warm up.
@@ -75,7 +77,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	return r.report.finish(o.Results)
+	return r.report.finish(o.Results, o.Doc)
 }
 
 // run is one run.
