@@ -99,14 +99,16 @@ type size struct {
 	idleConns, services, subscribed int
 	// settled is how long a proxy is left alone before its memory is looked at, attach how long a tracer gets to take hold.
 	settled, attach time.Duration
+	// traced are the scenarios whose system calls are counted.
+	traced string
 }
 
 func whole() size {
-	return size{idleConns: 1000, services: 1000, subscribed: 100, settled: 3 * time.Second, attach: time.Second}
+	return size{idleConns: 1000, services: 1000, subscribed: 100, settled: 3 * time.Second, attach: time.Second, traced: "h1-1k-16,h1-64k-16,grpc-4x8,new-conn,rate-1000"}
 }
 
 func brief() size {
-	return size{idleConns: 10, services: 4, subscribed: 2, settled: 50 * time.Millisecond, attach: 200 * time.Millisecond}
+	return size{idleConns: 10, services: 4, subscribed: 2, settled: 50 * time.Millisecond, attach: 200 * time.Millisecond, traced: "h1-1k-16,rate-1000"}
 }
 
 // world starts everything in one way, and measures those scenarios that want it so.

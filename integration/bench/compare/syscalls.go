@@ -125,7 +125,7 @@ func (r *run) syscalls(ctx context.Context) error {
 		return err
 	}
 	defer s.stop()
-	chosen, _, _, err := choose("h1-1k-16,h1-64k-16,grpc-4x8,new-conn,rate-1000")
+	chosen, _, _, err := choose(r.size.traced)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// patience bounds one handshake with its request.
+// patience bounds the wait for a first answer, and one handshake with its request.
 const patience = 10 * time.Second
 
 // handshakes makes full handshakes, each with a request that shows that the server took the client's certificate, so many at a
@@ -47,19 +47,27 @@ func handshakes(s Spec) (Result, error) {
 	time.Sleep(s.Warm)
 	before, err := clocks(s.Pids)
 	began := time.Now()
-	mu.Lock()
-	m.measuring = true
-	mu.Unlock()
+	set := func(measuring bool) (done float64) {
+		mu.Lock()
+		defer mu.Unlock()
+		m.measuring = measuring
+		return m.done
+	}
+	set(true)
 	time.Sleep(s.For)
-	mu.Lock()
-	m.measuring = false
-	mu.Unlock()
+	for end := began.Add(patience); set(true) == 0 && !over.Load() && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	done := set(false)
 	seconds := time.Since(began).Seconds()
 	cpu, err2 := since(before, s.Pids)
 	over.Store(true)
 	g.Wait()
 	if err := errors.Join(err, err2, failed); err != nil {
 		return Result{}, fmt.Errorf("handshakes with %s: %w", s.Address, err)
+	}
+	if done == 0 {
+		return Result{}, fmt.Errorf("handshakes with %s: none in %.1f s", s.Address, seconds)
 	}
 	return m.result(seconds, cpu), nil
 }
