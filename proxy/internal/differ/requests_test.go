@@ -2,6 +2,7 @@ package differ
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -78,7 +79,7 @@ func send(addr string, input []byte) (got []byte, err error) {
 	}()
 	got, err = io.ReadAll(conn)
 	<-sent
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return got, fmt.Errorf("the connection hangs after %q", got)
 	}
 	return got, nil // a reset is an answer too

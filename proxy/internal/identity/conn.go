@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -71,7 +72,7 @@ func (c *Conn) Exchange(p []byte) (written int, err error) {
 	}
 	c.sock.cork()
 	if written, err = c.Conn.Write(p); err != nil {
-		c.sock.flush() // the first error tells more
+		_ = c.sock.flush() // the first error tells more
 		return written, err
 	}
 	sent, err := c.sock.turn()
@@ -89,7 +90,7 @@ func (c *Conn) ReadMore(p []byte) int {
 	c.sock.dry = true
 	n, err := c.Read(p)
 	c.sock.dry = false
-	c.ended = err != nil && err != net.Error(errDry{})
+	c.ended = err != nil && !errors.Is(err, errDry{})
 	return n
 }
 

@@ -3,6 +3,7 @@ package identity
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -163,7 +164,7 @@ func TestReadMoreDoesNotWait(t *testing.T) {
 	if err := client.Await(); err != nil || !client.Held() { // the end has been read, and must not be waited for again
 		t.Fatal(err)
 	}
-	if n, err := client.Read(b); n != 0 || err != io.EOF {
+	if n, err := client.Read(b); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("want the end, got %d, %v", n, err)
 	}
 }

@@ -40,7 +40,7 @@ func class(n int) int {
 func Get(n int) *Buffer {
 	i := class(n)
 	if b, ok := pools[i].Get().(*Buffer); ok {
-		b.got()
+		b.poison.got()
 		return b
 	}
 	return &Buffer{B: make([]byte, [...]int{Small, Medium, Large, Out}[i])}
@@ -51,7 +51,7 @@ func (b *Buffer) Release() {
 	if b == nil {
 		return
 	}
-	b.gone()
+	b.poison.gone(b.B)
 	if b.budget != nil {
 		b.budget.Add(-len(b.B))
 		b.budget = nil

@@ -12,14 +12,14 @@ type poison struct {
 	released atomic.Bool
 }
 
-func (b *Buffer) got() { b.released.Store(false) }
+func (p *poison) got() { p.released.Store(false) }
 
 // gone spoils the content. It panics for a buffer that was given back already: two owners would write to it.
-func (b *Buffer) gone() {
-	if b.released.Swap(true) {
+func (p *poison) gone(content []byte) {
+	if p.released.Swap(true) {
 		panic("wire: a buffer is released twice")
 	}
-	for i := range b.B {
-		b.B[i] = Poison
+	for i := range content {
+		content[i] = Poison
 	}
 }
