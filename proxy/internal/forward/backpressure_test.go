@@ -67,7 +67,9 @@ func TestSlowReadersHoldNothing(t *testing.T) {
 	for _, tt := range []struct {
 		name, request, response string
 		up, down                bool // which directions are flooded
+		next                    bool // what comes up belongs to requests that follow
 	}{
+		{name: "pipelined requests", request: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", up: true, next: true},
 		{name: "sized response", request: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", response: "HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n", down: true},
 		{name: "close-delimited response", request: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", response: "HTTP/1.1 200 OK\r\n\r\n", down: true},
 		{name: "sized request", request: "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000000\r\n\r\n", up: true},
@@ -103,7 +105,7 @@ func TestSlowReadersHoldNothing(t *testing.T) {
 					go sent.run(client)
 				}
 				synctest.Wait() // until nothing moves any more
-				if n := sent.taken.Load(); n > held || tt.up && n == 0 {
+				if n := sent.taken.Load(); n > held || tt.up && !tt.next && n == 0 {
 					t.Errorf("%d bytes are held of the request", n)
 				}
 				if n := received.taken.Load(); n > held || tt.down && n == 0 {

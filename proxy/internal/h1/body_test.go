@@ -52,6 +52,8 @@ func TestChunkedTraps(t *testing.T) {
 		{name: "data longer than size", raw: "3\r\nabcd\r\n0\r\n\r\n", bad: true},
 		{name: "data end with bare LF", raw: "3\r\nabc\n0\r\n\r\n", bad: true},
 		{name: "endless extension", raw: "3;" + strings.Repeat("x", maxChunkLine), bad: true},
+		{name: "junk after the last chunk", raw: "0\r\nx", bad: true},
+		{name: "a request where the end should be", raw: "0\r\nGET / HTTP/1.1\r\n\r\n", bad: true},
 		{name: "trailer with bare LF", raw: "0\r\nx: y\n\r\n", bad: true},
 		{name: "endless trailer", raw: "0\r\nx: " + strings.Repeat("y", maxTrailer+1), bad: true},
 		{name: "longest trailer", raw: "0\r\nx: " + strings.Repeat("y", maxTrailer-7) + "\r\n\r\n"},

@@ -99,7 +99,7 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		}
 		id += 2
 	}
-	r.get(id, "/a/../%6fk//x?q=/..", "weft-source", "me", "weft_source", "me", "te", "trailers")
+	r.get(id, "/a/../%6fk//x?q=/..", "weft-source", "me", "weft_source", "me", "te", "trailers", "content-length", "0")
 	if got := r.response(id); got.status != "200" || got.fields["x-path"] != "/ok/x?q=/.." || len(got.fields["x-id"]) != 32 || got.fields["x-source"] != "" {
 		t.Errorf("after all that: %+v", got)
 	}
@@ -201,9 +201,15 @@ func TestCancellationsAmongCompleteRequests(t *testing.T) {
 }
 
 func TestFloodsAreCutOff(t *testing.T) {
+	id := uint32(1)
 	for name, flood := range map[string]func(*raw) error{
 		"empty data": func(r *raw) error { return r.fr.WriteData(1, false, nil) },
 		"bad frames": func(r *raw) error { return r.fr.WriteWindowUpdate(1, 0) },
+		"streams that we have to reset": func(r *raw) error {
+			id += 2
+			block := r.encode(":method", "GET", ":scheme", "http", ":path", "/", "connection", "x")
+			return r.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndStream: true, EndHeaders: true})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newOutbound(t, []*table.Endpoint{upstream(t, "a", echo("a"))}, withGuard(limit.Limits{Resets: 1}))

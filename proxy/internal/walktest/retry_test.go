@@ -2,6 +2,7 @@ package walktest
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -246,6 +247,42 @@ func TestR4_StaleConnectionIsFoundBeforeUse(t *testing.T) {
 	if n.Reused.Load() != 0 || n.Dialled.Load() != 5 || n.Stale.Load() == 0 {
 		t.Errorf("%d connections were dialled, %d used again, %d found stale", n.Dialled.Load(), n.Reused.Load(), n.Stale.Load())
 	}
+}
+
+// TestUnsolicitedResponseReachesNobody: what a program says while its connection is idle is not the answer to the next request.
+func TestUnsolicitedResponseReachesNobody(t *testing.T) {
+	told, said := make(chan struct{}), make(chan struct{})
+	app := raw(func(c net.Conn) {
+		r := bufio.NewReader(c)
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			body, _ := io.ReadAll(req.Body)
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			<-told // the client has its answer
+			io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nevil")
+			said <- struct{}{}
+		}
+	})
+	walks(t, table.HTTP, app, func(t *testing.T, w *walk) {
+		conn := dial(t, w.addr)
+		answers := bufio.NewReader(conn)
+		for i := range 5 {
+			fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n%d", i)
+			resp, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != 200 || string(body) != fmt.Sprint(i) {
+				t.Errorf("got %d %q, %v", resp.StatusCode, body, err)
+			}
+			told <- struct{}{}
+			<-said // loopback delivers what was said at once
+		}
+	})
 }
 
 func TestR5_RetrySeesTheNewestEndpoints(t *testing.T) {
