@@ -106,7 +106,7 @@ func (x *exchange) requestTrailers(fields []hpack.HeaderField) {
 		return
 	}
 	x.bodyDone = true
-	x.trailers = stripOwn(append([]hpack.HeaderField(nil), fields...))
+	x.trailers = late(stripOwn(append([]hpack.HeaderField(nil), fields...)))
 	if x.up != nil {
 		x.up.conn.writeHeaders(x.up, x.trailers, true)
 		x.down.conn.touch(x.up.conn)
@@ -135,6 +135,9 @@ func (x *exchange) response(st *stream, fields []hpack.HeaderField, status int, 
 	}
 	if x.req.grpc && !informational {
 		x.noteGRPCStatus(fields)
+	}
+	if status == 0 {
+		fields = late(fields)
 	}
 	x.down.conn.writeHeaders(x.down, x.downstreamFields(fields), end)
 	if end {

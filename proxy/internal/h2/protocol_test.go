@@ -135,6 +135,35 @@ func TestContentLengthMustHold(t *testing.T) {
 	}
 }
 
+func TestTrailersLoseWhatBelongsBeforeTheBody(t *testing.T) {
+	odd := []string{"sum", "1", "content-length", "9", "host", "evil", "authorization", "x", "cookie", "x", "set-cookie", "x"}
+	m := newOutbound(t, []*table.Endpoint{upstream(t, "a", func(_ int, r *raw) {
+		for {
+			f := r.next()
+			if f == nil {
+				return
+			}
+			if h, ok := f.(*http2.MetaHeadersFrame); ok && h.StreamEnded() { // the trailers
+				names := ""
+				for _, field := range h.Fields {
+					names += field.Name + " "
+				}
+				r.headers(h.StreamID, false, ":status", "200", "x-names", names)
+				_ = r.fr.WriteData(h.StreamID, false, []byte("body")) // the next read tells
+				r.headers(h.StreamID, true, odd...)
+			}
+		}
+	})})
+	r := dialRaw(t, m.addr)
+	r.headers(1, false, ":method", "POST", ":scheme", "http", ":path", "/", ":authority", "echo")
+	r.must(r.fr.WriteData(1, false, []byte("body")))
+	r.headers(1, true, odd...)
+	got := r.response(1)
+	if got.status != "200" || got.body != "body" || got.fields["x-names"] != "sum " || got.fields["sum"] != "1" || len(got.fields) != 2 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestLimitsOfHeaders(t *testing.T) {
 	m := newOutbound(t, []*table.Endpoint{upstream(t, "a", echo("a"))})
 	r := dialRaw(t, m.addr)

@@ -71,6 +71,19 @@ func stripOwn(fields []hpack.HeaderField) []hpack.HeaderField {
 	return kept
 }
 
+// late removes, in place, what may not come behind a body: it would change a message that has been judged.
+func late(fields []hpack.HeaderField) []hpack.HeaderField {
+	kept := fields[:0]
+	for _, f := range fields {
+		switch f.Name {
+		case "authorization", "content-length", "cookie", "host", "set-cookie", "te":
+		default:
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
+
 // newID makes a request id: 32 hex digits.
 func newID() string {
 	var raw [16]byte
