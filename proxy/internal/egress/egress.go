@@ -69,16 +69,22 @@ func Host(e *table.Egress, host string, port uint16) Decision {
 	return d
 }
 
-// Name is a host name as it is compared and resolved: without port and final dot, in lower case. An IP address is no name.
+// Name is a host name as it is compared and resolved: without port and final dot, in lower case. An IP address is no name,
+// nor is what has other characters than names have: after a NUL another reader might see the end.
 func Name(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 {
 		host = host[:i]
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || strings.ContainsFunc(host, foreign) {
 		return ""
 	}
 	return host
+}
+
+// foreign says whether a character is none of a host name in lower case.
+func foreign(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
 }
 
 // fits says how well a pattern fits a host: 0 not at all.

@@ -66,6 +66,11 @@ func TestHost(t *testing.T) {
 		{"suffix without a dot", "payexample", 443, ""},
 		{"address", "192.0.2.1", 5432, ""},
 		{"address in brackets", "[2001:db8::1]:443", 443, ""},
+		{"another name before a NUL", "evil.test\x00.pay.example", 443, ""},
+		{"line end", "evil.test\r\n.pay.example", 443, ""},
+		{"path before the suffix", "evil.test/.pay.example", 443, ""},
+		{"space", "evil.test .pay.example", 443, ""},
+		{"underscore", "_x.pay.example", 443, "b/pay"},
 		{"nothing", "", 443, ""},
 	}
 	for _, tt := range tests {
