@@ -51,8 +51,8 @@ func (l *live) await(client *wire.Conn, start time.Time) {
 	}
 }
 
-// passOn tells upstream what a client has said by leaving. One that only ended its own direction may still want the response: upstream is
-// told the same, and does with it what it would do without us. A broken connection ends the exchange.
+// passOn tells upstream what a client has said by leaving. One that only ended its own direction may still want the response:
+// upstream is told the same, and does with it what it would do without us. A broken connection ends the exchange.
 func (l *live) passOn() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -149,7 +149,7 @@ func TestWriteWaitsForRoom(t *testing.T) {
 	}
 }
 
-// TestTurnsAllocateNothing.
+// TestTurnsAllocateNothing: neither the calls of a turn nor its buffer, where the calls are our own.
 func TestTurnsAllocateNothing(t *testing.T) {
 	if !lean {
 		return

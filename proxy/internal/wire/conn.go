@@ -35,7 +35,7 @@ type Conn struct {
 	sweeper *Sweeper
 	watch   *watch
 	call    call
-	peek    syscall.RawConn // see Stale
+	peek    syscall.RawConn // of the socket below, once Stale has looked
 }
 
 // Layer is a connection that holds bytes between its socket and its reader, as TLS does.
@@ -104,6 +104,11 @@ func (c *Conn) Fill() error {
 			return err
 		}
 	}
+	return c.read()
+}
+
+// read is Fill by the net package, which needs a buffer to wait with.
+func (c *Conn) read() error {
 	if err := c.room(); err != nil {
 		return err
 	}
